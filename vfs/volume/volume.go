@@ -252,6 +252,9 @@ type File interface {
 	Stat(ctx context.Context) (Stat, error)
 	// ReadAt fills buf from off; fewer bytes with a nil error only at the end of the file.
 	ReadAt(ctx context.Context, buf []byte, off int64) (int, error)
+	// ReadNow is ReadAt that never waits for storage: vfs.Again where it would have to
+	// (preadv2(2) with RWF_NOWAIT on Linux), or where that cannot be told.
+	ReadNow(buf []byte, off int64) (int, error)
 	// WriteAt writes all of buf at off or says why not, with the number of bytes written.
 	WriteAt(ctx context.Context, buf []byte, off int64) (int, error)
 	// SetAttr changes attributes, the size first.
