@@ -1,0 +1,62 @@
+//go:build linux
+
+// Command probe runs inside a guest and does there what a shell cannot: every kind of system call with its errno, a
+// directory listed while it changes, files held open while their server dies. It is linked statically, so that it runs
+// in any guest.
+//
+//	probe calls DIR         every kind of system call in DIR; one line for each, to be compared with another DIR's
+//	probe fill DIR N        N empty files f0000000 … in DIR
+//	probe churn DIR STOP    create and remove other files in DIR until the file STOP exists
+//	probe list DIR N        fail unless DIR lists f0000000 … f(N-1) once each
+//	probe hold DIR STOP     keep files open in DIR and use them until STOP exists, then check all that was written
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 1 && args[0] == "true" { // what calls runs from the share, to see exec
+		return
+	}
+	if len(args) < 2 {
+		fail(fmt.Errorf("usage: probe calls|fill|churn|list|hold DIR …"))
+	}
+	var err error
+	switch verb, dir := args[0], args[1]; verb {
+	case "calls":
+		calls(dir)
+	case "fill":
+		err = fill(dir, number(args))
+	case "list":
+		err = list(dir, number(args))
+	case "churn":
+		err = churn(dir, args[2])
+	case "hold":
+		err = hold(dir, args[2])
+	default:
+		err = fmt.Errorf("no verb %q", verb)
+	}
+	if err != nil {
+		fail(err)
+	}
+}
+
+func number(args []string) int {
+	if len(args) < 3 {
+		fail(fmt.Errorf("a number is missing"))
+	}
+	n, err := strconv.Atoi(args[2])
+	if err != nil {
+		fail(err)
+	}
+	return n
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "probe:", err)
+	os.Exit(1)
+}
