@@ -29,8 +29,8 @@ var workloads = []struct {
 mkdir work; cp -r $T/. work; cd work
 git init -q .; git config user.name e2e; git config user.email e2e@example.org; git config gc.auto 0
 git add -A; git commit -qm first
-find . -name '*.pm' -not -path './.git/*' | head -n 40 | xargs sed -i '1s/^/# changed\n/'
-git mv "$(git ls-files | head -n 1)" moved; git rm -q "$(git ls-files | tail -n 1)"
+find . -name '*.pm' -not -path './.git/*' | sed -n 1,40p | xargs sed -i '1s/^/# changed\n/'
+git mv "$(git ls-files | sed -n 1p)" moved; git rm -q "$(git ls-files | tail -n 1)"
 git commit -qam second
 git checkout -q HEAD~1; git checkout -q -; git branch topic
 git stash list; echo more >>moved; git stash -q; git stash pop -q; git commit -qam third
@@ -52,7 +52,7 @@ tar -df $P/t.tar -C out
 	{"cp -a", `
 cp -a $T one
 mkfifo one/fifo; ln -s nowhere one/dangling; ln one/dangling one/dangling2
-f=$(cd one; find . -type f | head -n 1); ln one/$f one/linked; chmod 4750 one/linked; chown 12:34 one/linked
+f=$(cd one; find . -type f | sed -n 1p); ln one/$f one/linked; chmod 4750 one/linked; chown 12:34 one/linked
 mkdir one/empty; chmod 2711 one/empty; touch -d '2001-02-03 04:05:06.789012345' one/empty
 cp -a one two; same one two
 cp -a one $P/one; same one $P/one
@@ -60,7 +60,7 @@ rm -rf one; [ ! -e one ]; rm -rf two/empty
 `},
 	{"rsync", `
 cp -a $T $P/from; cd $P/from
-ln -s nowhere dangling; f=$(find . -type f | head -n 1); ln $f linked; mkdir -m 2750 empty; mkfifo fifo
+ln -s nowhere dangling; f=$(find . -type f | sed -n 1p); ln $f linked; mkdir -m 2750 empty; mkfifo fifo
 cd - >/dev/null
 rsync -aH --checksum $P/from/ to/
 rsync -aHi --checksum $P/from/ to/ | (! grep .)
@@ -189,7 +189,7 @@ func TestMountSubdirectory(t *testing.T) {
 	g, _, point := share(t, version3)
 	g.Must(t, time.Minute, "mkdir -p "+point+"/a/b; echo below >"+point+"/a/b/f")
 	opts := g.Must(t, time.Minute, `o=$(findmnt -no OPTIONS `+point+`); src=$(findmnt -no SOURCE `+point+`)
-port=$(grep -o ',port=[0-9]*' <<<",$o" | head -n 1 | cut -d= -f2)
+port=$(grep -o ',port=[0-9]*' <<<",$o" | sed -n 1p | cut -d= -f2)
 mkdir -p /mnt/sub; mount -t nfs -o vers=3,nolock,tcp,port=$port,mountport=$port,mountproto=tcp ${src%:*}:/a/b /mnt/sub
 cat /mnt/sub/f; ls -a /mnt/sub/..; umount /mnt/sub
 ! mount -t nfs -o vers=3,nolock,tcp,port=$port,mountport=$port,mountproto=tcp ${src%:*}:/absent /mnt/sub 2>&1`)

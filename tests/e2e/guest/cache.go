@@ -17,7 +17,7 @@ import (
 )
 
 // What guests have. Everything the tests run is named here; the rest of the disk is debootstrap's smallest Debian.
-const packages = "acl,attr,fio,git,iproute2,kmod,mount,netbase,nfs-common,php-cli,php-sqlite3,procps,psmisc," +
+const packages = "acl,attr,fio,git,iproute2,kmod,mount,netbase,nfs-common,nfs-kernel-server,php-cli,php-sqlite3,procps,psmisc," +
 	"python3-minimal,rsync,sqlite3,strace"
 
 //go:embed build.sh
@@ -110,7 +110,7 @@ func hostCan() error {
 // BuildStatic builds a program of this module that runs in any guest, whatever its libraries are.
 func BuildStatic(to, pkg string) error {
 	cmd := exec.Command("go", "build", "-o", to, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}

@@ -268,10 +268,13 @@ func (g *Guest) RunFor(tb testing.TB, limit time.Duration, script string) (strin
 	return out, status
 }
 
+// strict names the command that failed, as otherwise one has to guess.
+const strict = "set -Eeuo pipefail; trap 'echo \"failed with $?, line $LINENO: $BASH_COMMAND\"' ERR\n"
+
 // Must is RunFor for a script that has to end well; it fails the test otherwise.
 func (g *Guest) Must(tb testing.TB, limit time.Duration, script string) string {
 	tb.Helper()
-	out, status := g.RunFor(tb, limit, "set -euo pipefail\n"+script)
+	out, status := g.RunFor(tb, limit, strict+script)
 	if status != 0 {
 		tb.Fatalf("guest %s: status %d of\n%s\noutput:\n%s", g.name, status, script, out)
 	}

@@ -1045,7 +1045,7 @@ func utimes(s *scene) {
 	show := func(name string) {
 		var st unix.Stat_t
 		err := unix.Lstat(s.p(name), &st)
-		s.say(fmt.Sprint(st.Atim, st.Mtim, errText(err)), "times of %s", name)
+		s.say(fmt.Sprint(st.Atim, " ", st.Mtim, " ", errText(err)), "times of %s", name)
 	}
 	s.utimes("f", []unix.Timespec{at(1000000000, 123456789), at(1100000000, 987654321)}, 0)
 	show("f")

@@ -186,7 +186,8 @@ func buildOnce() (string, error) {
 		if binary.dir, binary.err = os.MkdirTemp("", "sheaf-e2e-bin"); binary.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-o", filepath.Join(binary.dir, "sheaf"), "sheaf/cmd/sheaf").CombinedOutput()
+		name := filepath.Join(binary.dir, "sheaf")
+		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", name, "sheaf/cmd/sheaf").CombinedOutput()
 		if err != nil {
 			binary.err = fmt.Errorf("go build ./cmd/sheaf: %w\n%s", err, out)
 		}

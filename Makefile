@@ -1,0 +1,65 @@
+# What is done with this tree. make help lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+GO ?= go
+# Tools run at a fixed version and stay out of go.mod, which names what the program needs.
+GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK = $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.8.0
+# The race detector needs a C compiler.
+RACE = $(if $(shell command -v "$$($(GO) env CC)"),-race)
+# The kernel-mount tests share two processors with all others.
+TIMEOUT ?= 40m
+FUZZTIME ?= 10m
+COUNT ?= 10
+DEMO ?= tmp/demo
+LISTEN ?= 127.0.0.1:2049
+
+.PHONY: help all build run test e2e vet lint fuzz bench cover vuln
+
+help: ## this list
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+all: build vet lint test vuln ## everything but the long runs
+
+build: ## the command, into bin/
+	$(GO) build -o bin/sheaf ./cmd/sheaf
+
+run: ## serve a share over three demo volumes; prints the mount command
+	@mkdir -p $(DEMO)/{a,b,c}
+	@[ -e $(DEMO)/a/hello ] || echo "This file lies on volume a." >$(DEMO)/a/hello
+	$(GO) run ./cmd/sheaf serve --adopt --state $(DEMO)/state --listen $(LISTEN) \
+		--volume a=$(DEMO)/a --volume b=$(DEMO)/b --volume c=$(DEMO)/c
+
+test: ## all tests, in random order; kernel mounts where the host can
+	$(GO) test -shuffle=on $(RACE) -timeout $(TIMEOUT) ./...
+
+e2e: ## the kernel-mount tests alone, none skipped
+	SHEAF_E2E_REQUIRED=1 $(GO) test -v -count=1 -timeout $(TIMEOUT) ./tests/e2e/...
+
+vet: ## go vet, also for the systems nobody runs the tests on every day
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=freebsd $(GO) vet ./...
+
+lint: vet ## go vet and golangci-lint
+	$(GOLANGCI_LINT) run ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@{ grep -rHoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . || true; } | sort | \
+	while IFS=: read -r file func; do \
+		echo "$$(dirname "$$file") $${func#func } $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+	done
+
+bench: ## every benchmark COUNT times, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 0 ./...
+
+cover: ## coverage.html
+	$(GO) test -shuffle=on -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -html=coverage.out -o coverage.html
+
+vuln: ## known holes in what is linked
+	$(GOVULNCHECK) ./...
