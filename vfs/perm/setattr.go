@@ -17,6 +17,7 @@ type Outcome struct {
 // and access ACL acl, and what mode, owner and ACL it has afterwards; size and
 // times are the caller's. Errors, in the order they are looked for:
 //
+//	Inval      a time to set with a billion nanoseconds or more (utimensat(2))
 //	NotSupp    mode of a symbolic link (chmod(2): EOPNOTSUPP)
 //	IsDir      size of a directory (truncate(2))
 //	Inval      size of anything else but a regular file (truncate(2))
@@ -54,6 +55,9 @@ func SetAttr(w *vfs.Who, a *vfs.Attr, acl vfs.ACL, set *vfs.SetAttr) (Outcome, e
 }
 
 func maySet(w *vfs.Who, a *vfs.Attr, acl vfs.ACL, set *vfs.SetAttr) error {
+	if err := ValidTimes(set); err != nil {
+		return err
+	}
 	if set.Has(vfs.SetMode) && a.Type == vfs.Symlink {
 		return vfs.NotSupp
 	}
@@ -85,6 +89,12 @@ func maySet(w *vfs.Who, a *vfs.Attr, acl vfs.ACL, set *vfs.SetAttr) error {
 		return vfs.Perm
 	}
 	return nil
+}
+
+// ValidTimes is whether the times in set are times: nil or Inval.
+func ValidTimes(set *vfs.SetAttr) error {
+	const second = 1_000_000_000
+	return check(!(set.Has(vfs.SetAtime) && set.Atime.Nsec >= second || set.Has(vfs.SetMtime) && set.Mtime.Nsec >= second), vfs.Inval)
 }
 
 // touches reports whether set is utimes(path, NULL), which whoever may write may do.
