@@ -3,49 +3,371 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
 )
-
-type callState struct{ noKeep bool }
-
-func (c *Call) reserve(out []byte, n int) []byte { panic("unfinished") }
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("rpc: server closed")
 
+// Backoff of Accept when descriptors or memory ran out: the first wait and the
+// longest.
+const (
+	acceptDelayMin = 5 * time.Millisecond
+	acceptDelayMax = time.Second
+)
+
+// workerIdle is how long an idle worker goroutine lives.
+const workerIdle = 10 * time.Second
+
 // Server serves RPC programs over TCP. Its methods are safe for concurrent use.
-type Server struct{ cfg Config }
+type Server struct {
+	cfg    Config
+	log    *slog.Logger
+	budget budget
+	pool   pool
+	cache  *replyCache
+	ctx    context.Context // cancelled by Close
+	cancel context.CancelFunc
+	clock  atomic.Int64 // nanoseconds since NewServer, set by the sweeper; never 0
+
+	abuse, panics limitedLog
+
+	inline, served, hits, refused, aborted atomic.Uint64
+	parked                                 atomic.Int64
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	closing   bool          // no new listeners or connections
+	stopping  chan struct{} // closed with closing
+	empty     chan struct{} // closed when closing and there are no connections
+	sweeping  bool
+}
 
 // NewServer returns a Server. It fails if the configuration contradicts itself:
-// versions out of order, a program twice, a negative limit.
-func NewServer(cfg Config) (*Server, error) { return &Server{cfg: cfg}, nil }
+// a program twice or without versions, versions out of order, a negative limit.
+func NewServer(cfg Config) (*Server, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:       cfg,
+		log:       cfg.Logger,
+		budget:    budget{limit: cfg.MaxBytes},
+		cache:     newReplyCache(cfg.ReplyCache),
+		abuse:     limitedLog{limit: rate.NewLimiter(1, 10)},
+		panics:    limitedLog{limit: rate.NewLimiter(1, 10)},
+		listeners: make(map[net.Listener]struct{}),
+		conns:     make(map[*conn]struct{}),
+		stopping:  make(chan struct{}),
+		empty:     make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.pool = pool{run: s.work, max: cfg.MaxWorkers}
+	s.clock.Store(1)
+	return s, nil
+}
 
-// Serve accepts connections from l until Shutdown or Close, or until Accept fails
-// for good, and returns why, never nil. It may be called for several listeners.
-// It closes l.
-func (s *Server) Serve(l net.Listener) error { return ErrServerClosed }
+// Serve accepts connections from l until Shutdown or Close, when it returns
+// ErrServerClosed, or until Accept fails for good, when it returns that error.
+// Running out of descriptors or memory is not for good: Accept is tried again
+// after a pause. Serve may be called for several listeners. It closes l.
+func (s *Server) Serve(l net.Listener) (err error) {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return errors.Join(ErrServerClosed, l.Close())
+	}
+	s.listeners[l] = struct{}{}
+	if !s.sweeping {
+		s.sweeping = true
+		go s.sweeper()
+	}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		_, ours := s.listeners[l]
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		if ours { // otherwise Shutdown or Close has closed it
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	var delay time.Duration
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			delay = 0
+			s.start(nc)
+			continue
+		}
+		select {
+		case <-s.stopping:
+			return ErrServerClosed
+		default:
+		}
+		if !acceptAgain(err) {
+			return fmt.Errorf("rpc: accept: %w", err)
+		}
+		delay = min(max(2*delay, acceptDelayMin), acceptDelayMax)
+		s.abuse.warn(s.log, "rpc: accept failed, trying again", slog.Any("err", err), slog.Duration("delay", delay))
+		select {
+		case <-s.stopping:
+			return ErrServerClosed
+		case <-time.After(delay):
+		}
+	}
+}
+
+// acceptAgain reports whether Accept may succeed later: descriptors or memory ran
+// out, or the connection died before it was accepted (accept(2)).
+func acceptAgain(err error) bool {
+	for _, e := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.EINTR, syscall.EAGAIN, syscall.EPROTO,
+		syscall.ENETDOWN, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EPERM,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// start begins to serve a new connection, or closes it.
+func (s *Server) start(nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	closing := s.closing
+	if !closing && (len(s.conns) < s.cfg.MaxConns || s.evict()) {
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		go c.serve()
+		return
+	}
+	s.mu.Unlock()
+	c.cancel()
+	err := nc.Close()
+	if !closing {
+		s.refused.Add(1)
+		s.abuse.warn(s.log, "rpc: connection refused at the limit",
+			slog.Any("client", c.peer.addr), slog.Int("limit", s.cfg.MaxConns), slog.Any("err", err))
+	}
+}
+
+// evict closes the connection that has been idle longest, if one has been long
+// enough. It leaves by itself; until then there is one too many. mu is held.
+func (s *Server) evict() bool {
+	var oldest *conn
+	longest := s.cfg.EvictIdle
+	now := s.clock.Load()
+	for c := range s.conns {
+		if d := c.idleFor(now); d >= longest && c.reason() == nil {
+			oldest, longest = c, d
+		}
+	}
+	if oldest == nil || len(s.conns) > s.cfg.MaxConns+evictSlack {
+		return false
+	}
+	oldest.fail(errEvicted)
+	return true
+}
+
+// evictSlack bounds the connections above MaxConns that were evicted but have
+// not left yet.
+const evictSlack = 16
+
+// remove forgets a connection that has ended.
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.closing && len(s.conns) == 0 {
+		s.finished()
+	}
+}
+
+// finished ends what a server without connections still runs. mu is held.
+func (s *Server) finished() {
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
+		s.pool.stop()
+		s.cancel()
+	}
+}
+
+// stop closes the listeners and makes the connections leave by end.
+func (s *Server) stop(end func(*conn)) error {
+	s.mu.Lock()
+	var errs []error
+	if !s.closing {
+		s.closing = true
+		close(s.stopping)
+		for l := range s.listeners {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+		clear(s.listeners)
+	}
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	if len(conns) == 0 {
+		s.finished()
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		end(c)
+	}
+	return errors.Join(errs...)
+}
 
 // Shutdown stops accepting and reading, lets the calls in flight finish, sends
-// their replies and closes the connections. When ctx ends first it does what
-// Close does and returns ctx's error.
-func (s *Server) Shutdown(ctx context.Context) error { return nil }
+// their replies and closes the connections. Calls that were received in part, or
+// not taken off the network yet, are not served; their client repeats them to
+// whoever comes next. When ctx ends first, Shutdown does what Close does and
+// returns ctx's error; handlers that ignore their context may then still run.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.stop((*conn).drain)
+	select {
+	case <-s.empty:
+		return err
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), err, s.Close())
+	}
+}
 
 // Close closes listeners and connections at once and cancels the contexts of all
 // handlers. It does not wait for them.
-func (s *Server) Close() error { return nil }
+func (s *Server) Close() error {
+	err := s.stop(func(c *conn) { c.fail(errForced) })
+	s.cancel()
+	return err
+}
+
+// sweeper keeps the clock, enforces the deadlines and ends idle workers, until the
+// server is closed and empty. Deadlines are late by at most an eighth of the
+// shortest of them and one second.
+func (s *Server) sweeper() {
+	began := time.Now()
+	every := min(s.cfg.IdleTimeout, s.cfg.RecordTimeout, s.cfg.WriteTimeout, s.cfg.EvictIdle) / 8
+	t := time.NewTicker(min(max(every, time.Millisecond), time.Second))
+	defer t.Stop()
+	var conns []*conn
+	for {
+		select {
+		case <-s.empty:
+			return
+		case <-t.C:
+		}
+		now := int64(time.Since(began)) + 1
+		s.clock.Store(now)
+		s.mu.Lock()
+		for c := range s.conns {
+			conns = append(conns, c)
+		}
+		s.mu.Unlock()
+		for _, c := range conns {
+			c.sweep(now)
+		}
+		clear(conns)
+		conns = conns[:0]
+		s.pool.trim(now, now-int64(workerIdle))
+	}
+}
 
 // Stats is a snapshot of a Server's counters.
 type Stats struct {
 	Conns       int    // connections open
-	Calls       uint64 // calls answered since the start
+	Calls       uint64 // calls answered since the start; lags while a connection has input
 	Inline      uint64 // of these, answered without a worker
 	InFlight    int64  // calls that wait for a worker or run on one
 	BytesFlight int64  // bytes in flight
 	Workers     int    // worker goroutines
-	CacheHits   uint64 // retransmissions answered from the reply cache
+	CacheHits   uint64 // retransmissions answered with the first run's reply
 	Refused     uint64 // connections closed at MaxConns
 	Aborted     uint64 // connections closed for bad framing or a deadline
 }
 
 // Stats returns a snapshot of the counters.
-func (s *Server) Stats() Stats { return Stats{} }
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	conns := len(s.conns)
+	s.mu.Unlock()
+	inline := s.inline.Load()
+	return Stats{
+		Conns:       conns,
+		Calls:       inline + s.served.Load(),
+		Inline:      inline,
+		InFlight:    s.parked.Load(),
+		BytesFlight: s.budget.load(),
+		Workers:     s.pool.size(),
+		CacheHits:   s.hits.Load(),
+		Refused:     s.refused.Load(),
+		Aborted:     s.aborted.Load(),
+	}
+}
+
+// limitedLog is a log that others can make us write to.
+type limitedLog struct {
+	limit   *rate.Limiter
+	skipped atomic.Int64
+}
+
+// warn logs at level Warn, or counts.
+func (l *limitedLog) warn(log *slog.Logger, msg string, attrs ...slog.Attr) {
+	l.write(log, slog.LevelWarn, msg, attrs...)
+}
+
+func (l *limitedLog) write(log *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
+	if !l.limit.Allow() {
+		l.skipped.Add(1)
+		return
+	}
+	if n := l.skipped.Swap(0); n > 0 {
+		attrs = append(attrs, slog.Int64("suppressed", n))
+	}
+	log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// logEnd logs the end of a connection: abuse at Warn, the rest at Debug.
+func (s *Server) logEnd(c *conn, err, closeErr error) {
+	switch {
+	case errors.Is(err, errRecordSize), errors.Is(err, errFragments), errors.Is(err, errHeader),
+		errors.Is(err, errNotCall), errors.Is(err, errRecordTimeout), errors.Is(err, errWriteTimeout):
+		s.aborted.Add(1)
+		s.abuse.warn(s.log, "rpc: connection closed", slog.Any("client", c.peer.addr), slog.Any("err", err))
+	case errors.Is(err, io.EOF), errors.Is(err, errDraining), errors.Is(err, errForced):
+		if closeErr != nil {
+			s.log.Debug("rpc: close failed", "client", c.peer.addr, "err", closeErr)
+		}
+	default:
+		s.log.Debug("rpc: connection ended", "client", c.peer.addr, "err", err)
+	}
+}
+
+// logPanic logs a panic in a handler.
+func (s *Server) logPanic(c *Call, v any, stack []byte) {
+	s.panics.write(s.log, slog.LevelError, "rpc: handler panicked",
+		slog.String("op", c.proc.Name), slog.Any("client", c.Client), slog.Any("xid", c.XID),
+		slog.Any("err", v), slog.String("stack", string(stack)))
+}
+
+// logMisuse logs a handler that breaks the rules.
+func (s *Server) logMisuse(c *Call, msg string) {
+	s.panics.write(s.log, slog.LevelError, "rpc: "+msg,
+		slog.String("op", c.proc.Name), slog.Any("client", c.Client), slog.Any("xid", c.XID))
+}

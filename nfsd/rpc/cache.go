@@ -1,0 +1,165 @@
+package rpc
+
+import (
+	"bytes"
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// peer is one connection's client as the reply cache remembers it, after the
+// connection as well.
+type peer struct {
+	addr netip.AddrPort
+	gone atomic.Bool // the connection is closed
+}
+
+// cacheKey tells calls apart. The port is not part of it: see match.
+type cacheKey struct {
+	addr             netip.Addr
+	xid              uint32
+	prog, vers, proc uint32
+	length           int    // of the arguments, bytes
+	cred             uint64 // hash of flavor and credential
+	sum              uint64 // hash of the arguments
+}
+
+// sumPart is how much of either end of long arguments the checksum covers, in
+// bytes. knfsd looks at the first 256 bytes only; all of a 1 MiB WRITE would
+// cost as much again as receiving it.
+const sumPart = 2048
+
+// sumArgs returns the 64-bit checksum of a call's arguments.
+func sumArgs(seed maphash.Seed, args []byte) uint64 {
+	if len(args) <= 2*sumPart {
+		return maphash.Bytes(seed, args)
+	}
+	return maphash.Bytes(seed, args[:sumPart]) ^ 31*maphash.Bytes(seed, args[len(args)-sumPart:])
+}
+
+// entryCost is the memory of a cache entry without its reply, in bytes.
+const entryCost = 256
+
+// cacheEntry is one call. Until it is done it belongs to whoever runs the call.
+type cacheEntry struct {
+	key    cacheKey
+	peer   *peer
+	done   bool
+	reply  []byte // record mark and reply; valid once done
+	waiter *conn  // another connection of the client that waits for the reply
+
+	chain      *cacheEntry // next entry of the same key
+	prev, next *cacheEntry // done entries, oldest first
+}
+
+// replyCache is the duplicate request cache: it makes a retransmission of a call
+// that must not run twice get the first run's reply. Entries of calls that run
+// are never evicted, there are at most as many as calls in flight; replies go
+// oldest first when their memory exceeds the limit.
+type replyCache struct {
+	mu    sync.Mutex
+	limit int64
+	used  int64
+	seed  maphash.Seed
+	calls map[cacheKey]*cacheEntry
+	list  cacheEntry // sentinel of the ring of done entries
+}
+
+func newReplyCache(limit int64) *replyCache {
+	rc := &replyCache{limit: limit, seed: maphash.MakeSeed(), calls: make(map[cacheKey]*cacheEntry)}
+	rc.list.next, rc.list.prev = &rc.list, &rc.list
+	return rc
+}
+
+// match reports whether a call by p may be a retransmission of e's. A client
+// that reconnects normally keeps its port. From another port it can be the same
+// client only if the first connection is gone; while both live they are two
+// clients behind one address (two kernels behind a NAT, two processes of a user
+// space client), whose transaction ids may coincide.
+func (e *cacheEntry) match(p *peer) bool {
+	return e.peer == p || e.peer.addr.Port() == p.addr.Port() || e.peer.gone.Load()
+}
+
+// cacheAnswer is what to do with a call.
+type cacheAnswer uint8
+
+const (
+	cacheRun    cacheAnswer = iota // new: run it, then call finish
+	cacheReplay                    // send the reply
+	cacheDrop                      // it is running, and its reply will come on this connection
+	cacheWait                      // it is running: finish will name this connection
+)
+
+// begin looks the call up. With cacheRun the entry is the caller's; with
+// cacheReplay reply is the first run's, not to be changed. With cacheWait c is
+// now the entry's waiter, and displaced, if any, waits no more: of the client's
+// connections only the newest matters.
+func (rc *replyCache) begin(key cacheKey, c *conn) (e *cacheEntry, answer cacheAnswer, reply []byte, displaced *conn) {
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	for e = rc.calls[key]; e != nil; e = e.chain {
+		if !e.match(c.peer) {
+			continue
+		}
+		if e.done {
+			e.peer = c.peer
+			return nil, cacheReplay, e.reply, nil
+		}
+		if e.peer == c.peer || e.waiter == c {
+			return nil, cacheDrop, nil, nil
+		}
+		displaced, e.waiter = e.waiter, c
+		return nil, cacheWait, nil, displaced
+	}
+	e = &cacheEntry{key: key, peer: c.peer, chain: rc.calls[key]}
+	rc.calls[key] = e
+	rc.used += entryCost
+	return e, cacheRun, nil, nil
+}
+
+// finish ends the entry's call. The reply, with its record mark, is copied if it
+// is to be kept; a reply of more than a sixteenth of the cache never is. It
+// returns the connection that waits for the reply.
+func (rc *replyCache) finish(e *cacheEntry, reply []byte, keep bool) (waiter *conn) {
+	cost := int64(len(reply))
+	if keep = keep && len(reply) > 0 && cost <= rc.limit/16; keep {
+		reply = bytes.Clone(reply)
+	}
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	waiter, e.waiter = e.waiter, nil
+	if !keep {
+		rc.forget(e)
+		return waiter
+	}
+	if waiter != nil {
+		e.peer = waiter.peer
+	}
+	e.done, e.reply = true, reply
+	rc.used += cost
+	e.prev, e.next = rc.list.prev, &rc.list
+	e.prev.next, e.next.prev = e, e
+	for rc.used > rc.limit && rc.list.next != &rc.list {
+		rc.forget(rc.list.next)
+	}
+	return waiter
+}
+
+// forget removes e. mu is held.
+func (rc *replyCache) forget(e *cacheEntry) {
+	rc.used -= entryCost + int64(len(e.reply))
+	if e.done {
+		e.prev.next, e.next.prev = e.next, e.prev
+	}
+	if first := rc.calls[e.key]; first != e {
+		for first.chain != e {
+			first = first.chain
+		}
+		first.chain = e.chain
+	} else if e.chain != nil {
+		rc.calls[e.key] = e.chain
+	} else {
+		delete(rc.calls, e.key)
+	}
+}
