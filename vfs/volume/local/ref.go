@@ -1,0 +1,218 @@
+//go:build linux || darwin || freebsd
+
+package local
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// ref is an object that calls act on: an open descriptor, or where the host
+// cannot pin an object without opening it (no O_PATH) a name in a directory.
+type ref struct {
+	fd    int  // -1: by name
+	bare  bool // fd is O_PATH: no sync, no listing, xattrs by its magic link only
+	owned bool // close closes fd
+	dirfd int  // with fd -1
+	name  string
+	st    volume.Stat // when it was pinned, or last asked
+}
+
+func (r *ref) close() {
+	if r.owned && r.fd >= 0 {
+		closeFd(r.fd)
+		r.fd = -1
+	}
+}
+
+// closeFd closes a descriptor that was not written through, or was synced: its
+// error could say nothing more. An interrupted close must not be repeated.
+func closeFd(fd int) { _ = unix.Close(fd) }
+
+// restat asks r.st anew.
+func (v *Volume) restat(r *ref) error {
+	if r.fd >= 0 {
+		return v.statFd(r.fd, &r.st)
+	}
+	return v.statAt(r.dirfd, r.name, &r.st)
+}
+
+// setAttr applies set but for the size: owner first, since that clears set-id
+// bits, then mode, then times, since nothing after them may move them.
+func (r *ref) setAttr(set *vfs.SetAttr) error {
+	if set.Has(vfs.SetUID | vfs.SetGID) {
+		uid, gid := -1, -1
+		if set.Has(vfs.SetUID) {
+			uid = int(set.UID)
+		}
+		if set.Has(vfs.SetGID) {
+			gid = int(set.GID)
+		}
+		if err := r.chown(uid, gid); err != nil {
+			return err
+		}
+	}
+	if set.Has(vfs.SetMode) {
+		if err := r.chmod(set.Mode & vfs.ModeMask); err != nil {
+			return err
+		}
+	}
+	if !set.Has(vfs.SetAtime | vfs.SetMtime | vfs.SetAtimeNow | vfs.SetMtimeNow) {
+		return nil
+	}
+	ts := [2]unix.Timespec{
+		timespec(set.Has(vfs.SetAtimeNow), set.Has(vfs.SetAtime), set.Atime),
+		timespec(set.Has(vfs.SetMtimeNow), set.Has(vfs.SetMtime), set.Mtime),
+	}
+	return r.utimes(&ts)
+}
+
+// timespec is an argument of utimensat(2).
+func timespec(now, to bool, t vfs.Time) unix.Timespec {
+	switch {
+	case to:
+		ts, err := unix.TimeToTimespec(t.Time())
+		if err == nil {
+			return ts
+		}
+		return unix.Timespec{Nsec: -3} // the host's own EINVAL: beyond its clock
+	case now:
+		return unix.Timespec{Nsec: utimeNow}
+	default:
+		return unix.Timespec{Nsec: utimeOmit}
+	}
+}
+
+// birth gives a new object behind r what n wants: owner, mark, ACLs, mode,
+// times, each only after what would undo it. r.st is as it was made, and as it
+// has become afterwards.
+func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
+	if n.UID != r.st.UID || n.GID != r.st.GID {
+		if err := r.chown(int(n.UID), int(n.GID)); err != nil {
+			return err
+		}
+	}
+	if n.Mark != nil {
+		if err := v.setMark(r, n.Mark); err != nil {
+			return err
+		}
+	}
+	if err := v.birthACLs(r, n.ACLs, inherits); err != nil {
+		return err
+	}
+	if err := v.restat(r); err != nil {
+		return err
+	}
+	if mode := n.Mode & vfs.ModeMask; mode != r.st.Mode && r.st.Type != vfs.Symlink {
+		if err := r.chmod(mode); err != nil {
+			return err
+		}
+	}
+	if n.Times {
+		set := vfs.SetAttr{Mask: vfs.SetAtime | vfs.SetMtime, Atime: n.Atime, Mtime: n.Mtime}
+		if err := r.setAttr(&set); err != nil {
+			return err
+		}
+	}
+	return v.restat(r)
+}
+
+// birthACLs sets the lists a new object is to have, or takes away what it
+// inherited: only a directory's default list can have been.
+func (v *Volume) birthACLs(r *ref, a *vfs.ACLs, inherits bool) error {
+	if !v.caps.ACLs || r.st.Type == vfs.Symlink {
+		return nil
+	}
+	if a != nil {
+		return v.setACLs(r, *a)
+	}
+	if !inherits {
+		return nil
+	}
+	return v.setACLs(r, vfs.ACLs{})
+}
+
+// fresh reports whether the object behind r, found by the name of one that was
+// made at or after since, can be that one: a name made without a descriptor
+// (mkdir, symlink, mknod) may be exchanged before it is pinned, and its new
+// owner must never be given somebody else's object.
+func (r *ref) fresh(t vfs.Type, uid uint32, since time.Time) bool {
+	st := &r.st
+	links := uint32(1)
+	if t == vfs.Directory {
+		links = 2
+	}
+	if st.Type != t || st.UID != uid || st.Nlink > links {
+		return false
+	}
+	if t != vfs.Symlink && st.Mode&0o077 != 0 {
+		return false
+	}
+	return st.Key.Birth == 0 || st.Key.Birth >= since.UnixNano()
+}
+
+// typeOfMode is the type in the mode of stat(2).
+func typeOfMode(mode uint32) vfs.Type {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return vfs.Regular
+	case unix.S_IFDIR:
+		return vfs.Directory
+	case unix.S_IFBLK:
+		return vfs.Block
+	case unix.S_IFCHR:
+		return vfs.Char
+	case unix.S_IFLNK:
+		return vfs.Symlink
+	case unix.S_IFSOCK:
+		return vfs.Socket
+	case unix.S_IFIFO:
+		return vfs.FIFO
+	default:
+		return 0
+	}
+}
+
+// typeOfDirent is the type in an entry of getdents(2); 0: the file system does not tell.
+func typeOfDirent(t uint8) vfs.Type {
+	switch t {
+	case unix.DT_REG:
+		return vfs.Regular
+	case unix.DT_DIR:
+		return vfs.Directory
+	case unix.DT_BLK:
+		return vfs.Block
+	case unix.DT_CHR:
+		return vfs.Char
+	case unix.DT_LNK:
+		return vfs.Symlink
+	case unix.DT_SOCK:
+		return vfs.Socket
+	case unix.DT_FIFO:
+		return vfs.FIFO
+	default:
+		return 0
+	}
+}
+
+// modeOfType is the S_IFMT bits for mknod(2).
+func modeOfType(t vfs.Type) (uint32, bool) {
+	switch t {
+	case vfs.Block:
+		return unix.S_IFBLK, true
+	case vfs.Char:
+		return unix.S_IFCHR, true
+	case vfs.FIFO:
+		return unix.S_IFIFO, true
+	case vfs.Socket:
+		return unix.S_IFSOCK, true
+	case vfs.Regular, vfs.Directory, vfs.Symlink:
+		return 0, false
+	default:
+		return 0, false
+	}
+}
