@@ -92,13 +92,11 @@ func holders(vols []server.Volume, path string) string {
 	return found.String()
 }
 
-// The dialects the share is mounted in. Without vers= the client asks for NFSv4 first and has to be told at once that
-// there is none. To mount.nfs each option of the MOUNT protocol alone means version 3, so there is none then but the
-// port, without which it would ask a portmapper; the kernel leaves that for version 3.
+// The dialects the share is mounted in. Without vers= mount.nfs begins with NFSv4, and comes down to 3 by itself for the
+// options that only 3 has.
 const (
-	version3  = "vers=3,nolock,tcp,port=%[1]d,mountport=%[1]d,mountproto=tcp"
-	unversed  = "nolock,tcp,port=%[1]d,mountport=%[1]d,mountproto=tcp"
-	fallback4 = "nolock,tcp,port=%[1]d,mountport=%[1]d"
+	version3 = "vers=3,nolock,tcp,port=%[1]d,mountport=%[1]d,mountproto=tcp"
+	unversed = "nolock,tcp,port=%[1]d,mountport=%[1]d,mountproto=tcp"
 )
 
 var mounts int
