@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 func theGuest(t *testing.T) *guest.Guest {
 	t.Helper()
 	client.once.Do(func() {
+		//nolint:usetesting // it outlives the test that happens to come first
 		if client.dir, client.err = os.MkdirTemp("", "sheaf-e2e"); client.err != nil {
 			return
 		}

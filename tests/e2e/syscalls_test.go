@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	_ "embed"
 	"fmt"
 	"regexp"
 	"strings"
@@ -95,7 +96,7 @@ func run(t *testing.T, g *guest.Guest, dir string) []call {
 	t.Helper()
 	out := g.Must(t, 5*time.Minute, "cd /; umask 0; "+probe()+" calls "+dir)
 	var list []call
-	for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(out), "\n") {
 		scene, rest, ok := strings.Cut(line, ": ")
 		at := strings.LastIndex(rest, " = ")
 		if !ok || at < 0 {
@@ -130,19 +131,15 @@ func TestSystemCallsOnKernelServer(t *testing.T) {
 	}, nfsOwn...))
 }
 
+//go:embed testdata/kernel-server.sh
+var kernelServerScript string
+
 // kernelServer serves a folder of the guest by the guest's own kernel, and mounts it there.
 func kernelServer(t *testing.T, g *guest.Guest) string {
 	t.Helper()
-	g.Must(t, time.Minute, `mkdir -p /root/exported /mnt/kernel; chmod 755 /root /root/exported
-sed -i '/manage-gids/d' /etc/nfs.conf # or groups are looked up here, where those of the calls are unknown
-modprobe nfsd; mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
-pgrep -x rpcbind >/dev/null || rpcbind -w
-exportfs -i -o rw,no_root_squash,insecure,no_subtree_check,fsid=1 '*:/root/exported'
-rpc.nfsd --no-nfs-version 4 2; pgrep -x rpc.mountd >/dev/null || rpc.mountd --no-nfs-version 4
-mount -t nfs -o vers=3,nolock,tcp 127.0.0.1:/root/exported /mnt/kernel`)
+	g.Must(t, time.Minute, kernelServerScript)
 	t.Cleanup(func() {
-		if out, status := g.RunFor(t, time.Minute,
-			"umount /mnt/kernel; rpc.nfsd 0; exportfs -ua; killall rpc.mountd rpcbind; rm -rf /root/exported"); status != 0 {
+		if out, status := g.RunFor(t, time.Minute, "set -- stop\n"+kernelServerScript); status != 0 {
 			t.Errorf("the kernel's server: %s", out)
 		}
 	})

@@ -89,11 +89,11 @@ func hostCan() error {
 	if os.Geteuid() != 0 {
 		return errors.New("root is needed for a tap and its address")
 	}
-	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
+	tun, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
 		return err
-	} else {
-		f.Close()
 	}
+	tun.Close()
 	var missing []string
 	for _, tool := range []string{"apt-get", "debootstrap", "depmod", "dpkg", "ip", "mke2fs", "nft"} {
 		if _, err := exec.LookPath(tool); err != nil {

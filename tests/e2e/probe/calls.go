@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func (s *scene) say(result any, call string, args ...any) {
 }
 
 func errName(err error) string {
-	if errno, ok := err.(unix.Errno); ok {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		if name := unix.ErrnoName(errno); name != "" {
 			return name
 		}
@@ -313,7 +314,7 @@ func show(st *unix.Stat_t) string {
 func (s *scene) names(name string) {
 	d, err := os.Open(s.p(name))
 	if err != nil {
-		s.say(err.(*os.PathError).Err, "list %s", short(name))
+		s.say(err, "list %s", short(name))
 		return
 	}
 	defer d.Close()

@@ -69,7 +69,7 @@ func Start(tb testing.TB, o Options) *Server {
 	}
 	s.args = append(s.args, o.Args...)
 	tb.Cleanup(func() {
-		s.end(syscall.SIGKILL)
+		_ = s.end(syscall.SIGKILL)
 		if tb.Failed() {
 			tb.Logf("the server's last words:\n%s", s.log.tail(logLines))
 		}
@@ -131,7 +131,9 @@ func (s *Server) watch(stdout io.Reader, ready chan<- string) {
 // Kill ends the server as a crash does.
 func (s *Server) Kill() {
 	s.tb.Helper()
-	s.end(syscall.SIGKILL)
+	if err := s.end(syscall.SIGKILL); err != nil {
+		s.tb.Error(err)
+	}
 }
 
 // Stop ends the server in an orderly way, and expects it to say so by its status.

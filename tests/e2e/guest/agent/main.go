@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -41,15 +40,21 @@ const (
 func main() {
 	listener, err := net.Listen("tcp", ":9")
 	if err != nil {
-		log.Fatal(err)
+		fail(err)
 	}
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
-			log.Fatal(err)
+			fail(err)
 		}
 		go serve(conn)
 	}
+}
+
+// fail ends the agent, and with it the guest; the host finds the reason on its console.
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "agent:", err)
+	os.Exit(1)
 }
 
 func serve(conn net.Conn) {
@@ -61,7 +66,7 @@ func serve(conn net.Conn) {
 	}
 	var req request
 	if err := json.Unmarshal(line, &req); err != nil {
-		log.Print(err)
+		fmt.Fprintln(os.Stderr, "agent:", err)
 		return
 	}
 	if req.Hold {
