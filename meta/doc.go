@@ -16,7 +16,7 @@
 //	'm' "open"           1 while a server has it open, or     meta
 //	                     until what an unclean stop left is
 //	                     verified
-//	'n' node             type, birth, where it lies, names    union       M2 a directory has one name
+//	'n' node             type, birth, where it lies, names    union       M2 a directory has one name, M7
 //
 // M1: every row decodes. Bytes are drawn in keys.go and records.go; [Store.Check]
 // tests the invariants.

@@ -20,13 +20,8 @@ func (s *Store) Node(id vfs.NodeID) (Node, bool, error) {
 // PutNode writes the row of a node. Of more than MaxPlaces names and MaxCopies
 // copies the first are kept.
 func (s *Store) PutNode(ctx context.Context, n *Node) error {
-	if n.ID.IsZero() || n.Type == 0 || n.Type > vfs.FIFO {
-		return invalid("node "+n.ID.String(), fmt.Errorf("type %d", n.Type))
-	}
-	for _, p := range n.Places {
-		if p.Name.IsZero() {
-			return invalid("node "+n.ID.String(), errNoName)
-		}
+	if err := n.check(); err != nil {
+		return invalid("node "+n.ID.String(), err)
 	}
 	k := nodeKey(n.ID)
 	return s.write(ctx, op{k, encodeNode(k, n)})
@@ -107,7 +102,11 @@ func (s *Store) Copies(dir vfs.NodeID) ([]DirCopy, error) {
 
 // PutCopy writes what is known of a copy.
 func (s *Store) PutCopy(ctx context.Context, dir vfs.NodeID, c *DirCopy) error {
-	return s.write(ctx, copyOp(dir, c))
+	o, err := copyOp(dir, c)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, o)
 }
 
 // DeleteCopy forgets a copy.
@@ -149,7 +148,11 @@ func (s *Store) ReplaceDir(ctx context.Context, dir vfs.NodeID, entries iter.Seq
 	}
 	ops := make([]op, 0, len(copies))
 	for i := range copies {
-		ops = append(ops, copyOp(dir, &copies[i]))
+		o, err := copyOp(dir, &copies[i])
+		if err != nil {
+			return err
+		}
+		ops = append(ops, o)
 	}
 	if s.space.resets.Load() != resets {
 		return ErrPaused // the first entries are gone again
@@ -261,14 +264,20 @@ func entryOp(dir vfs.NodeID, e *Entry) (op, error) {
 	if err := checkCookie(e.Cookie); err != nil {
 		return op{}, invalid(e.Name.String(), err)
 	}
-	if e.Name.IsZero() || e.Type > vfs.FIFO {
+	if e.Name.IsZero() {
 		return op{}, invalid("entry", errNoName)
+	}
+	if e.Type > vfs.FIFO {
+		return op{}, invalid(e.Name.String(), fmt.Errorf("type %d", e.Type))
 	}
 	k := entryKey(dir, e.Cookie)
 	return op{k, encodeEntry(k, e)}, nil
 }
 
-func copyOp(dir vfs.NodeID, c *DirCopy) op {
+func copyOp(dir vfs.NodeID, c *DirCopy) (op, error) {
 	k := copyKey(dir, c.Volume)
-	return op{k, encodeCopy(k, c)}
+	if err := c.check(); err != nil {
+		return op{}, invalid(rowName(k), err)
+	}
+	return op{k, encodeCopy(k, c)}, nil
 }

@@ -79,7 +79,7 @@ func (s *Store) look() error {
 				"op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
 		}
 	case free >= floor+floor/resume && s.paused():
-		if err := s.reset(); err != nil {
+		if usable, err := s.reset(); !usable {
 			return err
 		}
 		s.space.low.Store(false)
@@ -88,25 +88,31 @@ func (s *Store) look() error {
 	return nil
 }
 
-// reset drops all rows if writes were lost, since any of them may be wrong.
-func (s *Store) reset() error {
+// reset drops all rows if writes were lost, since any of them may be wrong. It reports
+// whether the index can be used.
+func (s *Store) reset() (bool, error) {
 	if !s.space.void.Load() {
-		return nil
+		return true, nil
 	}
-	s.life.Lock() // no readers: DropAll takes the tables away under them
+	// No readers: DropAll takes the tables away under them. While void they are short, but for a
+	// Check, which is not worth holding up everybody: the next look tries again.
+	if !s.life.TryLock() {
+		return false, nil
+	}
 	defer s.life.Unlock()
 	s.space.writing.Lock()
 	defer s.space.writing.Unlock()
 	if err := s.db.DropAll(); err != nil {
-		return fmt.Errorf("drop what the index knew: %w", err)
+		return false, fmt.Errorf("drop what the index knew: %w", err)
 	}
 	if err := s.setNumbers(map[string]uint32{string(keyFormat): Format, string(keyOpen): 1}); err != nil {
-		return err
+		return false, err
 	}
 	s.q.drop() // what was accepted before may build on what is gone
 	s.space.resets.Add(1)
+	s.Trust() // nothing is left to be verified
 	s.space.void.Store(false)
-	return nil
+	return true, nil
 }
 
 // freeBytes is what statfs(2) says an ordinary user may still write.

@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+	"golang.org/x/sys/unix"
 
 	"sheaf/vfs"
 )
@@ -25,6 +26,9 @@ const DefaultMinFree = 512 << 20
 // DefaultWatch is Options.Watch where none is given. In a second the committer cannot write
 // a tenth of half the floor (measured: 333,000 rows, 28 MB).
 const DefaultWatch = time.Second
+
+// lockName is the file in Options.Dir whose lock the owner of the index holds.
+const lockName = "owner.lock"
 
 // Options says where the index lies.
 type Options struct {
@@ -42,6 +46,7 @@ type Store struct {
 	opt     Options
 	log     *slog.Logger
 	db      *badger.DB
+	owner   *os.File // locked
 	unclean bool
 	trusted atomic.Bool // what an unclean stop left was verified
 	q       queue
@@ -105,20 +110,41 @@ func Open(opt Options) (*Store, error) {
 	if free := s.space.free.Load(); free < s.opt.MinFree/4 {
 		return nil, s.openError(fmt.Errorf("only %d MiB are free", free>>20), "make room there, or give another state directory")
 	}
-	db, err := badger.Open(settings(s.opt.Dir, s.log))
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, s.openError(errors.New("another process has it open"), "one server owns a state directory: stop it, or give this one another")
+	if err := s.own(); err != nil {
+		return nil, err
 	}
+	db, err := badger.Open(settings(s.opt.Dir, s.log))
 	if err != nil {
-		return nil, s.openError(err, "if it is damaged, delete the directory: the index is made anew from the volumes")
+		err = s.openError(err, "if it is damaged, delete the directory: the index is made anew from the volumes")
+		return nil, errors.Join(err, s.owner.Close())
 	}
 	s.db = db
 	if err := s.begin(); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, db.Close(), s.owner.Close())
 	}
 	s.tasks.Go(s.commitLoop)
 	s.tasks.Go(s.watchLoop)
 	return s, nil
+}
+
+// own takes the index for this process. Badger has a lock too, but its refusal can be
+// told from other errors only by its text.
+func (s *Store) own() error {
+	f, err := os.OpenFile(filepath.Join(s.opt.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return s.openError(err, "")
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		s.owner = f
+		return nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = s.openError(errors.New("another process has it open"), "one server owns a state directory: stop it, or give this one another")
+	} else {
+		err = s.openError(err, "")
+	}
+	return errors.Join(err, f.Close())
 }
 
 func (s *Store) openError(err error, do string) error {
@@ -171,10 +197,10 @@ func (s *Store) Close() error {
 	if cerr := s.db.Close(); err == nil && cerr != nil {
 		err = &vfs.Error{Status: vfs.IO, Op: "close index", Object: s.opt.Dir, Err: cerr}
 	}
-	return err
+	return errors.Join(err, s.owner.Close())
 }
 
-// begin enters the use of db; the result ends it.
+// use enters the use of db; done ends it.
 func (s *Store) use() (done func(), err error) {
 	s.life.RLock()
 	if s.closed {
