@@ -1,0 +1,5 @@
+package billyfs_test
+
+import "context"
+
+var ctx = context.Background()
