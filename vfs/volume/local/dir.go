@@ -534,7 +534,7 @@ func (d *dir) SetAttr(_ context.Context, set *vfs.SetAttr) error {
 	}
 	r, err := d.self()
 	if err == nil {
-		err = r.setAttr(set)
+		err = d.v.setAttr(&r, set)
 	}
 	return d.fault("setattr", "", err)
 }
@@ -549,7 +549,7 @@ func (d *dir) SetAttrAt(_ context.Context, name vfs.Name, want volume.Key, set *
 		return err
 	}
 	defer r.close()
-	return d.fault("setattr", name.String(), r.setAttr(set))
+	return d.fault("setattr", name.String(), d.v.setAttr(&r, set))
 }
 
 // Sync makes the directory's names and attributes durable.

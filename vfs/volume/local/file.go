@@ -117,8 +117,12 @@ func (f *file) SetAttr(_ context.Context, set *vfs.SetAttr) error {
 			return f.v.fault("truncate", f.label, err)
 		}
 	}
-	r := ref{fd: f.fd, st: volume.Stat{Type: vfs.Regular}}
-	return f.v.fault("setattr", f.label, r.setAttr(set))
+	r := ref{fd: f.fd}
+	err := f.v.statFd(f.fd, &r.st)
+	if err == nil {
+		err = f.v.setAttr(&r, set)
+	}
+	return f.v.fault("setattr", f.label, err)
 }
 
 // Sync makes the data durable. Linux reports an error of write-back once per

@@ -43,7 +43,7 @@ func (v *Volume) restat(r *ref) error {
 
 // setAttr applies set but for the size: owner first, since that clears set-id
 // bits, then mode, then times, since nothing after them may move them.
-func (r *ref) setAttr(set *vfs.SetAttr) error {
+func (v *Volume) setAttr(r *ref, set *vfs.SetAttr) error {
 	if set.Has(vfs.SetUID | vfs.SetGID) {
 		uid, gid := -1, -1
 		if set.Has(vfs.SetUID) {
@@ -57,6 +57,9 @@ func (r *ref) setAttr(set *vfs.SetAttr) error {
 		}
 	}
 	if set.Has(vfs.SetMode) {
+		if err := v.keepMark(r, set.Mode); err != nil {
+			return err
+		}
 		if err := r.chmod(set.Mode & vfs.ModeMask); err != nil {
 			return err
 		}
@@ -97,7 +100,11 @@ func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
 		}
 	}
 	if n.Mark != nil {
-		if err := v.setMark(r, n.Mark); err != nil {
+		set := v.setMark
+		if v.hides(r, n.Mode) {
+			set = v.setSidecar
+		}
+		if err := set(r, n.Mark); err != nil {
 			return err
 		}
 	}
@@ -114,7 +121,7 @@ func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
 	}
 	if n.Times {
 		set := vfs.SetAttr{Mask: vfs.SetAtime | vfs.SetMtime, Atime: n.Atime, Mtime: n.Mtime}
-		if err := r.setAttr(&set); err != nil {
+		if err := v.setAttr(r, &set); err != nil {
 			return err
 		}
 	}

@@ -106,6 +106,32 @@ func (v *Volume) setMark(r *ref, mark []byte) error {
 	}
 }
 
+// hides reports whether the server, if it is no superuser, could not read an xattr of
+// the object behind r under the mode: a mark must lie elsewhere then.
+func (v *Volume) hides(r *ref, mode uint32) bool {
+	return !v.caps.Chown && v.xattrMarks(r.st.Type) && mode&0o400 == 0
+}
+
+// setSidecar writes the mark into a sidecar though the object could carry it now.
+func (v *Volume) setSidecar(r *ref, mark []byte) error {
+	if len(mark) > volume.MarkMax {
+		return vfs.Inval
+	}
+	return v.writeSidecar(v.identity(r), mark)
+}
+
+// keepMark copies the mark to where it can be read under the coming mode.
+func (v *Volume) keepMark(r *ref, mode uint32) error {
+	if !v.hides(r, mode) || v.hides(r, r.st.Mode) {
+		return nil
+	}
+	mark, err := v.mark(r)
+	if err != nil || mark == nil {
+		return err
+	}
+	return v.setSidecar(r, mark)
+}
+
 // bucket opens the directory that holds id's sidecar, made if make is set.
 func (v *Volume) bucket(id volume.Identity, make bool) (*dir, string, error) {
 	b, name := sidecarName(id)
