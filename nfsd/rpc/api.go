@@ -12,25 +12,25 @@ import (
 type Verdict uint8
 
 const (
-	// Done: the returned bytes are the procedure's result (SUCCESS).
+	// Done says that the returned bytes are the procedure's result (SUCCESS).
 	Done Verdict = iota
-	// Again: the call had NoWait set and cannot be answered from memory. What
+	// Again says that the call had NoWait set and cannot be answered from memory. What
 	// the handler appended is dropped and the call is run once more by a
 	// worker, with NoWait off. Without NoWait it is a mistake of the handler
 	// and answered as SystemErr.
 	Again
-	// GarbageArgs: the arguments do not decode (GARBAGE_ARGS).
+	// GarbageArgs says that the arguments do not decode (GARBAGE_ARGS).
 	GarbageArgs
-	// SystemErr: the server cannot answer, and the protocol of the program has
+	// SystemErr says that the server cannot answer, and the protocol of the program has
 	// no error for it (SYSTEM_ERR). A panic in a handler is answered so too.
 	SystemErr
-	// TooWeak: the program demands a stronger credential than the call carries
+	// TooWeak says that the program demands a stronger credential than the call carries
 	// (AUTH_ERROR with AUTH_TOOWEAK).
 	TooWeak
-	// ProcUnavail: the procedure does not exist (PROC_UNAVAIL). A Proc without
+	// ProcUnavail says that the procedure does not exist (PROC_UNAVAIL). A Proc without
 	// a Handler is answered so without being asked.
 	ProcUnavail
-	// Drop: no reply is sent; the client will ask again.
+	// Drop says that no reply is sent; the client will ask again.
 	Drop
 )
 
@@ -189,7 +189,7 @@ type Config struct {
 	MaxConnBytes int64
 	// MaxBytes bounds bytes in flight of all connections. Default 256 MiB.
 	// Beside them a connection with input or output in progress holds at most
-	// one read buffer and one reply buffer of 72 KiB, an idle one none.
+	// one read buffer and three reply buffers of 72 KiB, an idle one none.
 	MaxBytes int64
 	// MaxWorkers bounds the goroutines that run calls which must wait. Default
 	// 1,024. They are started as needed and end when idle. Connections that

@@ -26,6 +26,7 @@ func cpuTime(tb testing.TB) time.Duration {
 // server are one process: cpu-ns/op is the cost of both, and the client is as lean
 // as can be, one write and a few reads per batch.
 func benchCalls(b *testing.B, proc uint32, args []byte, result int) {
+	b.Helper()
 	s, addr := startServer(b, Config{Programs: testPrograms()})
 	_ = s
 	nc, err := net.Dial("tcp", addr)
@@ -57,10 +58,11 @@ func benchCalls(b *testing.B, proc uint32, args []byte, result int) {
 	b.StopTimer()
 }
 
-func BenchmarkInline(b *testing.B)   { benchCalls(b, procEcho, make([]byte, 36), 36) }
-func BenchmarkAgain(b *testing.B)    { benchCalls(b, procAgain, make([]byte, 36), 36) }
-func BenchmarkWorker(b *testing.B)   { benchCalls(b, procWorker, make([]byte, 36), 36) }
-func BenchmarkRead4K(b *testing.B)   { benchCalls(b, procRead, xdr.AppendUint32(nil, 4<<10), 4+4<<10) }
+func BenchmarkInline(b *testing.B) { benchCalls(b, procEcho, make([]byte, 36), 36) }
+func BenchmarkAgain(b *testing.B)  { benchCalls(b, procAgain, make([]byte, 36), 36) }
+func BenchmarkWorker(b *testing.B) { benchCalls(b, procWorker, make([]byte, 36), 36) }
+func BenchmarkRead4K(b *testing.B) { benchCalls(b, procRead, xdr.AppendUint32(nil, 4<<10), 4+4<<10) }
+
 func BenchmarkRead64K(b *testing.B)  { benchCalls(b, procRead, xdr.AppendUint32(nil, 64<<10), 4+64<<10) }
 func BenchmarkWrite64K(b *testing.B) { benchCalls(b, procSize, make([]byte, 64<<10), 4) }
 func BenchmarkWrite1M(b *testing.B)  { benchCalls(b, procSize, make([]byte, 1<<20), 4) }

@@ -92,7 +92,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.rr.limit = s.cfg.MaxRecord
 	c.creds.seed = s.cache.seed
-	c.output.init()
+	c.init()
 	c.idleSince.Store(s.clock.Load())
 	if sc, ok := nc.(syscall.Conn); ok && rawReads {
 		if raw, err := sc.SyscallConn(); err == nil {

@@ -393,7 +393,7 @@ func (s *Server) work(call *Call) {
 		res, v = s.invoke(call, base.b[replyHeader:replyHeader])
 	}
 	if v == Again {
-		s.logMisuse(call, "handler says Again without NoWait")
+		s.logAgain(call)
 		v = SystemErr
 	}
 	if v == Done {

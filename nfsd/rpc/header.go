@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 
 	"sheaf/nfsd/xdr"
@@ -78,12 +79,12 @@ func (h *header) parse(rec []byte) error {
 	h.proc = binary.BigEndian.Uint32(rec[20:])
 	d := xdr.NewDecoder(rec[24:])
 	h.credFlavor = d.Uint32()
-	if h.cred = d.Opaque(maxAuthBody); d.Err() == xdr.ErrTooLong {
+	if h.cred = d.Opaque(maxAuthBody); errors.Is(d.Err(), xdr.ErrTooLong) {
 		h.auth = authBadCred
 		return nil
 	}
 	h.verfFlavor = d.Uint32()
-	if h.verf = d.Opaque(maxAuthBody); d.Err() == xdr.ErrTooLong {
+	if h.verf = d.Opaque(maxAuthBody); errors.Is(d.Err(), xdr.ErrTooLong) {
 		h.auth = authBadVerf
 		return nil
 	}

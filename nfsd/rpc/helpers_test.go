@@ -3,8 +3,8 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -81,8 +81,10 @@ func readSizeOf(args []byte) int {
 
 func (w *world) programs() []*Program {
 	procs := make([]Proc, 19)
-	procs[procNull] = Proc{Name: "NULL", Inline: true, Idempotent: true,
-		Handler: func(_ context.Context, _ *Call, out []byte) ([]byte, Verdict) { return out, Done }}
+	procs[procNull] = Proc{
+		Name: "NULL", Inline: true, Idempotent: true,
+		Handler: func(_ context.Context, _ *Call, out []byte) ([]byte, Verdict) { return out, Done },
+	}
 	procs[procEcho] = Proc{Name: "ECHO", Inline: true, Idempotent: true, Handler: echo}
 	procs[procAgain] = Proc{Name: "AGAIN", Inline: true, Handler: func(ctx context.Context, c *Call, out []byte) ([]byte, Verdict) {
 		if c.NoWait {
@@ -91,8 +93,10 @@ func (w *world) programs() []*Program {
 		return echo(ctx, c, out)
 	}}
 	procs[procWorker] = Proc{Name: "WORKER", Handler: echo}
-	procs[procRead] = Proc{Name: "READ", Inline: true, Idempotent: true, ReplySize: readSizeOf,
-		Handler: func(_ context.Context, c *Call, out []byte) ([]byte, Verdict) { return fill(c, out) }}
+	procs[procRead] = Proc{
+		Name: "READ", Inline: true, Idempotent: true, ReplySize: readSizeOf,
+		Handler: func(_ context.Context, c *Call, out []byte) ([]byte, Verdict) { return fill(c, out) },
+	}
 	procs[procWRead] = procs[procRead]
 	procs[procWRead].Inline = false
 	procs[procSize] = Proc{Name: "SIZE", Inline: true, Handler: func(_ context.Context, c *Call, out []byte) ([]byte, Verdict) {
@@ -105,7 +109,10 @@ func (w *world) programs() []*Program {
 	}}
 	procs[procGate] = Proc{Name: "GATE", Handler: func(ctx context.Context, c *Call, out []byte) ([]byte, Verdict) {
 		n := w.held.Add(int64(len(c.Args)))
-		for p := w.peak.Load(); n > p && !w.peak.CompareAndSwap(p, n); p = w.peak.Load() {
+		for {
+			if p := w.peak.Load(); n <= p || w.peak.CompareAndSwap(p, n) {
+				break
+			}
 		}
 		w.entered <- c.XID
 		<-w.gates
@@ -178,7 +185,7 @@ func startServer(tb testing.TB, cfg Config) (*Server, string) {
 	tb.Helper()
 	before := runtime.NumGoroutine()
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s, err := NewServer(cfg)
 	if err != nil {
@@ -196,7 +203,7 @@ func startServer(tb testing.TB, cfg Config) (*Server, string) {
 		if err := s.Shutdown(ctx); err != nil {
 			tb.Errorf("Shutdown: %v", err)
 		}
-		if err := <-served; err != ErrServerClosed {
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
 			tb.Errorf("Serve: %v", err)
 		}
 		eventually(tb, "the server to leave nothing", func() bool {

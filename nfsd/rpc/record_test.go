@@ -87,6 +87,9 @@ func compareRecords(t *testing.T, stream []byte, limit int, seed uint64) {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	most := 1 << rnd.IntN(19)
+	if len(stream) > 64<<10 {
+		most = max(most, 1024) // byte by byte would take minutes
+	}
 	got, err := feed(t, stream, limit, func() int { return rnd.IntN(most) + 1 }, func() bool { return rnd.IntN(4) == 0 })
 	want, werr := reference(stream, limit)
 	if !errors.Is(err, werr) || len(got) != len(want) {
@@ -147,7 +150,7 @@ func TestRecordLimits(t *testing.T) {
 		{"fragments above the limit", append(small, 0, 0, 0, 1), errRecordSize},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if recs, err := feed(t, tc.stream, limit, func() int { return 4096 }, func() bool { return false }); err != tc.want || len(recs) != 0 {
+			if recs, err := feed(t, tc.stream, limit, func() int { return 4096 }, func() bool { return false }); !errors.Is(err, tc.want) || len(recs) != 0 {
 				t.Errorf("%d records, %v; want %v", len(recs), err, tc.want)
 			}
 		})

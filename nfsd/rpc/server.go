@@ -21,8 +21,8 @@ var ErrServerClosed = errors.New("rpc: server closed")
 // Backoff of Accept when descriptors or memory ran out: the first wait and the
 // longest.
 const (
-	acceptDelayMin = 5 * time.Millisecond
-	acceptDelayMax = time.Second
+	acceptDelayFirst   = 5 * time.Millisecond
+	acceptDelayLongest = time.Second
 )
 
 // workerIdle is how long an idle worker goroutine lives.
@@ -118,8 +118,10 @@ func (s *Server) Serve(l net.Listener) (err error) {
 		if !acceptAgain(err) {
 			return fmt.Errorf("rpc: accept: %w", err)
 		}
-		delay = min(max(2*delay, acceptDelayMin), acceptDelayMax)
-		s.abuse.warn(s.log, "rpc: accept failed, trying again", slog.Any("err", err), slog.Duration("delay", delay))
+		delay = min(max(2*delay, acceptDelayFirst), acceptDelayLongest)
+		if n, ok := s.abuse.allow(); ok {
+			s.log.Warn("rpc: accept failed, trying again", "err", err, "delay", delay, "suppressed", n)
+		}
 		select {
 		case <-s.stopping:
 			return ErrServerClosed
@@ -159,8 +161,9 @@ func (s *Server) start(nc net.Conn) {
 	err := nc.Close()
 	if !closing {
 		s.refused.Add(1)
-		s.abuse.warn(s.log, "rpc: connection refused at the limit",
-			slog.Any("client", c.peer.addr), slog.Int("limit", s.cfg.MaxConns), slog.Any("err", err))
+		if n, ok := s.abuse.allow(); ok {
+			s.log.Warn("rpc: connection refused at the limit", "client", c.peer.addr, "limit", s.cfg.MaxConns, "err", err, "suppressed", n)
+		}
 	}
 }
 
@@ -327,20 +330,14 @@ type limitedLog struct {
 	skipped atomic.Int64
 }
 
-// warn logs at level Warn, or counts.
-func (l *limitedLog) warn(log *slog.Logger, msg string, attrs ...slog.Attr) {
-	l.write(log, slog.LevelWarn, msg, attrs...)
-}
-
-func (l *limitedLog) write(log *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
+// allow reports whether a line may be written, and how many were not since the
+// last one.
+func (l *limitedLog) allow() (suppressed int64, ok bool) {
 	if !l.limit.Allow() {
 		l.skipped.Add(1)
-		return
+		return 0, false
 	}
-	if n := l.skipped.Swap(0); n > 0 {
-		attrs = append(attrs, slog.Int64("suppressed", n))
-	}
-	log.LogAttrs(context.Background(), level, msg, attrs...)
+	return l.skipped.Swap(0), true
 }
 
 // logEnd logs the end of a connection: abuse at Warn, the rest at Debug.
@@ -349,7 +346,9 @@ func (s *Server) logEnd(c *conn, err, closeErr error) {
 	case errors.Is(err, errRecordSize), errors.Is(err, errFragments), errors.Is(err, errHeader),
 		errors.Is(err, errNotCall), errors.Is(err, errRecordTimeout), errors.Is(err, errWriteTimeout):
 		s.aborted.Add(1)
-		s.abuse.warn(s.log, "rpc: connection closed", slog.Any("client", c.peer.addr), slog.Any("err", err))
+		if n, ok := s.abuse.allow(); ok {
+			s.log.Warn("rpc: connection closed", "client", c.peer.addr, "err", err, "suppressed", n)
+		}
 	case errors.Is(err, io.EOF), errors.Is(err, errDraining), errors.Is(err, errForced):
 		if closeErr != nil {
 			s.log.Debug("rpc: close failed", "client", c.peer.addr, "err", closeErr)
@@ -361,13 +360,15 @@ func (s *Server) logEnd(c *conn, err, closeErr error) {
 
 // logPanic logs a panic in a handler.
 func (s *Server) logPanic(c *Call, v any, stack []byte) {
-	s.panics.write(s.log, slog.LevelError, "rpc: handler panicked",
-		slog.String("op", c.proc.Name), slog.Any("client", c.Client), slog.Any("xid", c.XID),
-		slog.Any("err", v), slog.String("stack", string(stack)))
+	if n, ok := s.panics.allow(); ok {
+		s.log.Error("rpc: handler panicked", "op", c.proc.Name, "client", c.Client, "xid", c.XID,
+			"err", v, "stack", string(stack), "suppressed", n)
+	}
 }
 
-// logMisuse logs a handler that breaks the rules.
-func (s *Server) logMisuse(c *Call, msg string) {
-	s.panics.write(s.log, slog.LevelError, "rpc: "+msg,
-		slog.String("op", c.proc.Name), slog.Any("client", c.Client), slog.Any("xid", c.XID))
+// logAgain logs a handler that says Again to a call that may wait.
+func (s *Server) logAgain(c *Call) {
+	if n, ok := s.panics.allow(); ok {
+		s.log.Error("rpc: handler says Again without NoWait", "op", c.proc.Name, "client", c.Client, "xid", c.XID, "suppressed", n)
+	}
 }
