@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"net"
+	"runtime"
 	"sync"
 )
 
@@ -254,6 +255,10 @@ func (c *conn) post(seg segment) {
 
 // flusher is a goroutine that sends what workers posted and ends.
 func (c *conn) flusher() {
+	// Let the workers that are about to finish do so: their replies go in the
+	// same write. With 32 outstanding (BenchmarkWorker, two processors) this
+	// takes a call from 4.4 to 1.6 µs of CPU.
+	runtime.Gosched()
 	c.mu.Lock()
 	c.send()
 	c.mu.Unlock()
