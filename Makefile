@@ -51,7 +51,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	@{ grep -rHoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . || true; } | sort | \
 	while IFS=: read -r file func; do \
 		echo "$$(dirname "$$file") $${func#func } $(FUZZTIME)"; \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname "$$file")" </dev/null; \
 	done
 
 bench: ## every benchmark COUNT times, for benchstat
