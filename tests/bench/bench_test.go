@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be the child that the harness starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "child-") {
+		if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// The harness itself works: every procedure on the two peers that need no build, every
+// reply checked. Its figures mean nothing here.
+func TestAllProcedures(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the CPU time of a child can be asked for on Linux only")
+	}
+	var out, progress bytes.Buffer
+	err := run([]string{"-peers", "echo,go-nfs", "-rounds", "1", "-time", "5s", "-count", "30", "-conns", "2", "-outstanding", "3", "-dir", t.TempDir()}, &out, &progress)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	for _, o := range ops() {
+		for _, p := range []string{"echo", "go-nfs"} {
+			if !strings.Contains(out.String(), "| "+o.name+" | "+p+" | ") {
+				t.Errorf("no row for %s on %s", o.name, p)
+			}
+		}
+	}
+	if strings.Contains(out.String(), "failed") || strings.Contains(out.String(), "no calls") {
+		t.Error(out.String())
+	}
+}
+
+// A peer that cannot start does not keep the others from being measured, and fails the run.
+func TestAMissingPeerIsReported(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the CPU time of a child can be asked for on Linux only")
+	}
+	var out, progress bytes.Buffer
+	err := run([]string{"-peers", "echo,sheaf-1", "-sheaf", "/nonexistent/sheaf", "-ops", "NULL", "-rounds", "1", "-count", "9", "-dir", t.TempDir()}, &out, &progress)
+	if err == nil || !strings.Contains(err.Error(), "sheaf-1") {
+		t.Errorf("error %v", err)
+	}
+	if !strings.Contains(out.String(), "| NULL | echo | ") || !strings.Contains(out.String(), "Missing: sheaf-1") {
+		t.Error(out.String())
+	}
+}
+
+// Replies that are wrong are refused by the check of every procedure.
+func TestChecksRefuse(t *testing.T) {
+	s := echoSite(1)
+	w := &caller{site: s, rnd: rand.New(rand.NewPCG(1, 1))}
+	ioError := be.AppendUint32(nil, 5)
+	for _, o := range ops() {
+		for name, reply := range map[string][]byte{"an error": ioError, "an empty success": {0, 0, 0, 0}, "nothing": nil} {
+			if o.proc == procNull && name == "nothing" || (o.proc == procRemove || o.proc == procRename) && name == "an empty success" {
+				continue // which is right
+			}
+			var c call
+			o.next(w, &c, nil)
+			r := reader{b: reply}
+			if err := o.check(w, &c, &r); err == nil && r.err == nil {
+				t.Errorf("%s takes %s", o.name, name)
+			}
+		}
+	}
+}
+
+func TestDamagedDataIsSeen(t *testing.T) {
+	want := data(3, 8192, 4096)
+	good := slices.Concat(make([]byte, 8), be.AppendUint32(nil, 4096), make([]byte, 4), be.AppendUint32(nil, 4096), want)
+	if err := checkRead(&reader{b: good}, 8192, want); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{3, 11, 20, len(good) - 1} {
+		bad := slices.Clone(good)
+		bad[at] ^= 1
+		if checkRead(&reader{b: bad}, 8192, want) == nil {
+			t.Errorf("byte %d is not looked at", at)
+		}
+	}
+	if checkRead(&reader{b: good}, 8192, data(4, 8192, 4096)) == nil {
+		t.Error("a write that was dropped is not seen")
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	var h, half histogram
+	for i := 1; i <= 100_000; i++ {
+		h.record(time.Duration(i))
+		if slot := slotOf(uint64(i)); floorOf(slot) > uint64(i) || floorOf(slot+1) <= uint64(i) {
+			t.Fatalf("%d is counted from %d to %d", i, floorOf(slot), floorOf(slot+1))
+		}
+	}
+	half.add(&h)
+	for _, q := range []float64{0, 0.5, 0.99, 0.99999} {
+		got, want := float64(half.quantile(q)), q*100_000
+		if got > want+1 || got < want*31/32-1 {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	h.record(time.Duration(1<<63 - 1))
+	h.record(-1)
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		v    []float64
+		want float64
+	}{{nil, 0}, {[]float64{7}, 7}, {[]float64{9, 1}, 5}, {[]float64{3, 100, 1}, 3}} {
+		if got := median(c.v); got != c.want {
+			t.Errorf("median of %v is %v", c.v, got)
+		}
+	}
+}

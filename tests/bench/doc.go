@@ -1,0 +1,34 @@
+// Command bench measures what a call costs the server: CPU time, rate and latency of
+// NFSv3 procedures, beside a bare RPC echo and stock go-nfs in the same run.
+//
+//	go run ./tests/bench                       everything, about five minutes
+//	go run ./tests/bench -ops GETATTR,LOOKUP -peers echo,sheaf-8 -conns 1 -outstanding 32
+//
+// # Peers
+//
+//	echo       reads a record, answers what NULL would (READ: so many bytes): the floor of
+//	           any Go server that moves these bytes
+//	go-nfs     stock go-nfs over billy's osfs made as durable as we are: a written file is
+//	           synced when it is closed, a changed directory after the change
+//	gonfs-1    sheaf serve --engine go-nfs over 1 volume
+//	sheaf-1    sheaf serve over 1 volume
+//	sheaf-8    sheaf serve over 8 volumes
+//
+// Every peer is a child process of its own; all live through the whole run, and each
+// round gives every procedure to every peer in turn, in a changing order, so that what disturbs
+// the machine disturbs all. Numbers from two runs are not to be compared:
+// the ratios within one are the result.
+//
+// # Load
+//
+// Each of -conns connections keeps -outstanding calls in flight in a closed loop. Requests
+// that become due while replies are waiting go out together, as a busy client's do. A
+// phase ends after -time or -count calls, whichever is first.
+//
+// CPU is the process clock of the child (user and system time of all its threads, in
+// nanoseconds) from before the first call to after the last reply. What the kernel
+// does for it later (write-back, journal) is not in it.
+//
+// Every reply is checked: status, identity, data, completeness of listings; written data is
+// read back. A check that fails fails the run, and its cell says why.
+package main

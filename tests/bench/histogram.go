@@ -1,0 +1,55 @@
+package main
+
+import (
+	"math/bits"
+	"time"
+)
+
+// histogram counts latencies in steps of 1/32 of their power of two: 3 % wide.
+type histogram struct {
+	n     int
+	count [64 * steps]uint32
+}
+
+const steps = 32
+
+// slotOf is the step of a latency of ns nanoseconds.
+func slotOf(ns uint64) int {
+	if ns < steps {
+		return int(ns)
+	}
+	e := bits.Len64(ns) - 6 // ns >> e is 32 … 63
+	return e*steps + int(ns>>e)
+}
+
+// floorOf is the least latency of a step.
+func floorOf(slot int) uint64 {
+	if slot < 2*steps {
+		return uint64(slot)
+	}
+	e := slot/steps - 1
+	return uint64(steps+slot%steps) << e
+}
+
+func (h *histogram) record(d time.Duration) {
+	h.count[slotOf(uint64(max(0, d)))]++
+	h.n++
+}
+
+func (h *histogram) add(o *histogram) {
+	h.n += o.n
+	for i, n := range o.count {
+		h.count[i] += n
+	}
+}
+
+// quantile is the latency that the part q of all does not exceed, to 3 %.
+func (h *histogram) quantile(q float64) time.Duration {
+	left := int(q * float64(h.n))
+	for i, n := range h.count {
+		if left -= int(n); left < 0 {
+			return time.Duration(floorOf(i))
+		}
+	}
+	return 0
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// load says how hard a phase drives a server.
+type load struct {
+	conns       int
+	outstanding int           // calls in flight per connection; of a megabyte: at most bigOutstanding
+	time        time.Duration // a phase ends after this
+	count       int           // or after so many calls per connection
+	seed        uint64
+}
+
+// bigOutstanding bounds the calls of a megabyte in flight per connection: more only
+// measures memory.
+const bigOutstanding = 4
+
+// result is what a phase measured.
+type result struct {
+	calls int
+	cpu   time.Duration // of the server
+	wall  time.Duration
+	lat   histogram
+}
+
+// run drives one op on one server.
+func (l load) run(p *peer, o *op) (result, error) {
+	conns := make([]*conn, l.conns)
+	for i := range conns {
+		c, err := dial(p.addr)
+		if err != nil {
+			return result{}, err
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	p.site.variant = (p.site.variant + 1) % variants
+	before, err := cpuTime(p.pid())
+	if err != nil {
+		return result{}, err
+	}
+	begin := time.Now()
+	parts, errs := make([]result, l.conns), make([]error, l.conns)
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Go(func() {
+			w := &caller{site: p.site, index: i, rnd: rand.New(rand.NewPCG(l.seed, uint64(i)))}
+			parts[i], errs[i] = l.drive(c, w, o, begin)
+		})
+	}
+	wg.Wait()
+	res := result{wall: time.Since(begin)}
+	after, err := cpuTime(p.pid())
+	res.cpu = after - before
+	for _, part := range parts {
+		res.calls += part.calls
+		res.lat.add(&part.lat)
+	}
+	err = errors.Join(err, errors.Join(errs...))
+	if err == nil && o.proc == procWrite && !p.site.echo {
+		err = readBack(p)
+	}
+	return res, err
+}
+
+// drive keeps the slots of one connection busy until the phase is over.
+func (l load) drive(c *conn, w *caller, o *op, begin time.Time) (result, error) {
+	slots := l.outstanding
+	if o.big {
+		slots = min(slots, bigOutstanding)
+	}
+	d := driver{load: l, conn: c, caller: w, op: o, begin: begin, calls: make([]call, slots), sent: make([]time.Time, slots)}
+	for i := range slots {
+		d.issue(i)
+	}
+	for d.flying > 0 {
+		if err := c.flush(); err != nil {
+			return d.res, err
+		}
+		// Everything that is there already, then the new requests in one write.
+		for first := true; d.flying > 0 && (first || c.in.Buffered() > 0); first = false {
+			if err := d.receive(); err != nil {
+				return d.res, fmt.Errorf("call %d: %w", d.res.calls+1, err)
+			}
+		}
+	}
+	return d.res, nil
+}
+
+// driver is one connection in one phase. The xid of a call is its slot.
+type driver struct {
+	load
+	*conn
+	*caller
+	op     *op
+	begin  time.Time
+	calls  []call
+	sent   []time.Time
+	issued int
+	flying int
+	res    result
+}
+
+// issue appends a slot's next call to what is to be sent, unless the phase is over.
+func (d *driver) issue(slot int) {
+	now := time.Now()
+	if d.issued >= d.count || now.Sub(d.begin) > d.time {
+		return
+	}
+	at := len(d.out)
+	b, more := d.op.next(d.caller, &d.calls[slot], header(d.out, uint32(slot), progNFS, d.op.proc))
+	if !more {
+		d.out = b[:at]
+		return
+	}
+	seal(b, at)
+	d.out = b
+	d.sent[slot] = now
+	d.issued++
+	d.flying++
+}
+
+// receive takes one reply, checks it, and gives its slot the next call.
+func (d *driver) receive() error {
+	xid, r, err := d.conn.next()
+	if err != nil {
+		return err
+	}
+	if int(xid) >= len(d.sent) || d.sent[xid].IsZero() {
+		return fmt.Errorf("a reply to xid %d, which was not asked", xid)
+	}
+	d.res.lat.record(time.Since(d.sent[xid]))
+	d.sent[xid] = time.Time{}
+	d.flying--
+	d.res.calls++
+	if r.accepted(); r.err != nil {
+		return r.err
+	}
+	if !d.echo {
+		if err := errors.Join(d.op.check(d.caller, &d.calls[xid], &r), r.err); err != nil {
+			return err
+		}
+	}
+	d.issue(int(xid))
+	return nil
+}
+
+// expected is what n bytes of a target are.
+func (t *target) expected(off, n int) []byte {
+	want := make([]byte, 0, n)
+	for at := off; at < off+n; at += block {
+		want = append(want, data(t.blocks[at/block], at, block)...)
+	}
+	return want
+}
+
+// readBack reads what was written, all of it.
+func readBack(p *peer) error {
+	c, err := dial(p.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, o := range p.site.targets {
+		for off := 0; off < bigSize; off += payload {
+			r, err := c.call(progNFS, procRead, func(b []byte) []byte { return readArgs(b, o.handle, off, payload) })
+			if err == nil {
+				err = checkRead(&r, off, o.expected(off, payload))
+			}
+			if err != nil {
+				return fmt.Errorf("read back %s: %w", o.name, err)
+			}
+		}
+	}
+	return nil
+}

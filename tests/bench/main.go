@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	load
+	rounds int
+	ops    string
+	peers  string
+	dir    string
+	sheaf  string
+}
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the command, or one of the children it starts.
+func run(args []string, out, progress io.Writer) error {
+	ready := func(addr string) { fmt.Fprintln(out, "ready", addr) }
+	switch {
+	case len(args) == 1 && args[0] == "child-echo":
+		return runEcho(ready)
+	case len(args) == 2 && args[0] == "child-stock":
+		return runStock(args[1], ready)
+	}
+	o, err := parse(args, progress)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return o.bench(out, progress)
+}
+
+func parse(args []string, out io.Writer) (*options, error) {
+	o := &options{}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.IntVar(&o.conns, "conns", 4, "connections to a server")
+	f.IntVar(&o.outstanding, "outstanding", 8, "calls in flight per connection")
+	f.IntVar(&o.rounds, "rounds", 5, "times each procedure is measured on each server")
+	f.DurationVar(&o.time, "time", 500*time.Millisecond, "length of a measurement")
+	f.IntVar(&o.count, "count", 100_000, "calls of a measurement per connection, at most")
+	f.StringVar(&o.ops, "ops", "", "procedures by the beginning of their names, with commas (default all)")
+	f.StringVar(&o.peers, "peers", strings.Join(peerNames, ","), "servers, with commas")
+	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
+	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
+	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if o.conns < 1 || o.outstanding < 1 || o.rounds < 1 || o.count < 1 || o.time <= 0 || f.NArg() > 0 {
+		return nil, errors.New("numbers are at least 1, and there are no arguments but flags")
+	}
+	return o, nil
+}
+
+// bench starts the peers, measures, and prints the report.
+func (o *options) bench(out, progress io.Writer) (err error) {
+	some, err := chosen(o.ops)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "sheaf-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := o.build(dir); err != nil {
+		return err
+	}
+	t := &table{options: o, cells: map[[2]string]*cell{}}
+	var peers []*peer
+	for name := range strings.SplitSeq(o.peers, ",") {
+		p, err := start(name, filepath.Join(dir, name), o.sheaf, o.conns)
+		if err != nil { // the others are still worth measuring
+			t.missing = append(t.missing, err)
+			fmt.Fprintln(progress, err)
+			continue
+		}
+		defer func() { err = errors.Join(err, p.stop()) }()
+		peers = append(peers, p)
+	}
+	o.measure(peers, some, t, progress)
+	t.print(out, some, peers)
+	return t.failure()
+}
+
+// build makes the sheaf command, if a peer needs it and none is given.
+func (o *options) build(dir string) error {
+	if o.sheaf != "" || !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
+		return nil
+	}
+	o.sheaf = filepath.Join(dir, "sheaf")
+	if said, err := exec.Command("go", "build", "-buildvcs=false", "-o", o.sheaf, "sheaf/cmd/sheaf").CombinedOutput(); err != nil {
+		return fmt.Errorf("go build ./cmd/sheaf: %w\n%s", err, said)
+	}
+	return nil
+}
+
+// warmUp is the part of a measurement's time that is spent before, unmeasured.
+const warmUp = 5
+
+// measure gives every op to every peer in each round, beginning with another peer each time.
+// A peer that failed at an op is not asked for it again.
+func (o *options) measure(peers []*peer, some []op, t *table, progress io.Writer) {
+	for round := range o.rounds {
+		for _, op := range some {
+			for i := range peers {
+				p := peers[(i+round)%len(peers)]
+				c := t.at(op.name, p.name)
+				if c.err != nil {
+					continue
+				}
+				l := o.load
+				l.seed += uint64(round)
+				if op.proc != procRename && op.proc != procRemove { // these use up what was made
+					l.time /= warmUp
+					_, c.err = l.run(p, &op)
+					l.time = o.time
+				}
+				if c.err == nil {
+					var r result
+					r, c.err = l.run(p, &op)
+					c.add(r)
+				}
+				if c.err != nil {
+					c.err = fmt.Errorf("%s on %s: %w", op.name, p.name, c.err)
+					fmt.Fprintf(progress, "%v\n%s", c.err, p.said)
+				}
+			}
+		}
+		fmt.Fprintf(progress, "round %d of %d\n", round+1, o.rounds)
+	}
+}
+
+// failure is all that went wrong.
+func (t *table) failure() error {
+	errs := slices.Clone(t.missing)
+	for _, c := range t.cells {
+		errs = append(errs, c.err)
+	}
+	return errors.Join(errs...)
+}

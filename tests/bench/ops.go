@@ -1,0 +1,320 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// caller is what one connection knows in a phase.
+type caller struct {
+	*site
+	index int // of the connection
+	rnd   *rand.Rand
+}
+
+// call is what a slot has in flight.
+type call struct {
+	name   string
+	to     string
+	object object
+	off    int
+	cookie uint64
+	verf   [8]byte
+	listed int // entries since the start of the listing
+}
+
+// op is one kind of call.
+type op struct {
+	name string
+	proc uint32
+	big  bool // moves a megabyte: fewer in flight
+	// next appends the arguments of a slot's next call; false: there is nothing left to do.
+	next func(c *caller, s *call, b []byte) ([]byte, bool)
+	// check looks at the reply.
+	check func(c *caller, s *call, r *reader) error
+}
+
+// ops are all there are, in the order in which they run: what RENAME and REMOVE
+// need, CREATE has made.
+func ops() []op {
+	return []op{
+		{name: "NULL", proc: procNull, next: func(_ *caller, _ *call, b []byte) ([]byte, bool) { return b, true }, check: checkNull},
+		{name: "GETATTR", proc: procGetAttr, next: nextFile, check: checkGetAttr},
+		{name: "ACCESS", proc: procAccess, next: nextAccess, check: checkAccess},
+		{name: "LOOKUP hit", proc: procLookup, next: nextHit, check: checkHit},
+		{name: "LOOKUP miss", proc: procLookup, next: nextMiss, check: checkMiss},
+		{name: "LOOKUP miss again", proc: procLookup, next: nextSameMiss, check: checkMiss},
+		readOp("READ 4K", 4<<10),
+		readOp("READ 1M", payload),
+		writeOp("WRITE 4K unstable", 4<<10, unstable),
+		writeOp("WRITE 4K sync", 4<<10, fileSync),
+		writeOp("WRITE 1M unstable", payload, unstable),
+		writeOp("WRITE 1M sync", payload, fileSync),
+		{name: "CREATE", proc: procCreate, next: nextCreate, check: checkCreate},
+		{name: "RENAME", proc: procRename, next: nextRename, check: checkRename},
+		{name: "REMOVE", proc: procRemove, next: nextRemove, check: checkRemove},
+		{name: "READDIRPLUS", proc: procReadDirPlus, next: nextList, check: checkList},
+	}
+}
+
+// chosen are the ops whose names begin with one of the words.
+func chosen(words string) ([]op, error) {
+	if words == "" {
+		return ops(), nil
+	}
+	var some []op
+	for _, o := range ops() {
+		for w := range strings.SplitSeq(words, ",") {
+			if strings.HasPrefix(o.name, w) {
+				some = append(some, o)
+				break
+			}
+		}
+	}
+	if len(some) == 0 {
+		return nil, fmt.Errorf("no procedure begins with any of %q", words)
+	}
+	return some, nil
+}
+
+func checkNull(_ *caller, _ *call, r *reader) error {
+	if len(r.b) > 0 {
+		return fmt.Errorf("%d bytes of result", len(r.b))
+	}
+	return nil
+}
+
+func nextFile(c *caller, s *call, b []byte) ([]byte, bool) {
+	s.object = c.files[c.rnd.IntN(len(c.files))]
+	return appendOpaque(b, s.object.handle), true
+}
+
+func checkGetAttr(_ *caller, s *call, r *reader) error {
+	if r.status(nfsOK) {
+		return same(r.attr(), s.object)
+	}
+	return r.err
+}
+
+// same demands that a is the file o.
+func same(a attr, o object) error {
+	if a.kind != typeRegular || a.fileid != o.fileid {
+		return fmt.Errorf("type %d, fileid %d; want %s with %d", a.kind, a.fileid, o.name, o.fileid)
+	}
+	return nil
+}
+
+func nextAccess(c *caller, s *call, b []byte) ([]byte, bool) {
+	b, _ = nextFile(c, s, b)
+	return be.AppendUint32(b, 0x3f), true
+}
+
+func checkAccess(_ *caller, s *call, r *reader) error {
+	if !r.status(nfsOK) {
+		return r.err
+	}
+	a, mask := r.postAttr(), r.u32()
+	if mask&0x01 == 0 {
+		return fmt.Errorf("rights %#x: the owner cannot read", mask)
+	}
+	if a.there {
+		return same(a, s.object)
+	}
+	return nil
+}
+
+func nextHit(c *caller, s *call, b []byte) ([]byte, bool) {
+	s.object = c.files[c.rnd.IntN(len(c.files))]
+	return appendName(b, c.hits.handle, s.object.name), true
+}
+
+func checkHit(_ *caller, s *call, r *reader) error {
+	if !r.status(nfsOK) {
+		return r.err
+	}
+	handle, a := r.opaque(), r.postAttr()
+	if !bytes.Equal(handle, s.object.handle) {
+		return fmt.Errorf("%s has handle %x, had %x", s.object.name, handle, s.object.handle)
+	}
+	if a.there {
+		return same(a, s.object)
+	}
+	return nil
+}
+
+func nextMiss(c *caller, _ *call, b []byte) ([]byte, bool) {
+	return appendName(b, c.hits.handle, c.fresh("none")), true
+}
+
+func nextSameMiss(c *caller, _ *call, b []byte) ([]byte, bool) {
+	return appendName(b, c.hits.handle, fmt.Sprintf("gone-%03d", c.rnd.IntN(200))), true
+}
+
+func checkMiss(_ *caller, _ *call, r *reader) error {
+	r.status(nfsNoEnt)
+	return r.err
+}
+
+func readOp(name string, n int) op {
+	return op{
+		name: name, proc: procRead, big: n == payload,
+		next: func(c *caller, s *call, b []byte) ([]byte, bool) {
+			s.off = c.rnd.IntN(bigSize/n) * n
+			return readArgs(b, c.big.handle, s.off, n), true
+		},
+		check: func(_ *caller, s *call, r *reader) error { return checkRead(r, s.off, data(0, s.off, n)) },
+	}
+}
+
+func readArgs(b, handle []byte, off, n int) []byte {
+	return be.AppendUint32(be.AppendUint64(appendOpaque(b, handle), uint64(off)), uint32(n))
+}
+
+func checkRead(r *reader, off int, want []byte) error {
+	n := len(want)
+	if !r.status(nfsOK) {
+		return r.err
+	}
+	r.postAttr()
+	count, eof, got := r.u32(), r.u32(), r.opaque()
+	switch {
+	case r.err != nil:
+		return r.err
+	case int(count) != n || len(got) != n:
+		return fmt.Errorf("%d bytes with a count of %d, want %d", len(got), count, n)
+	case !bytes.Equal(got, want):
+		return fmt.Errorf("the data at %d is not what was written", off)
+	case eof == 1 && off+n < bigSize:
+		return fmt.Errorf("end of file at %d of %d", off+n, bigSize)
+	}
+	return nil
+}
+
+func writeOp(name string, n int, stable uint32) op {
+	return op{
+		name: name, proc: procWrite, big: n == payload,
+		next: func(c *caller, s *call, b []byte) ([]byte, bool) {
+			s.off = c.rnd.IntN(bigSize/n) * n
+			return writeArgs(b, c.targets[c.index].handle, s.off, stable, data(c.variant, s.off, n)), true
+		},
+		check: func(c *caller, s *call, r *reader) error {
+			for at := s.off / block; at < (s.off+n)/block; at++ {
+				c.targets[c.index].blocks[at] = c.variant
+			}
+			return checkWritten(r, n, stable)
+		},
+	}
+}
+
+func writeArgs(b, handle []byte, off int, stable uint32, data []byte) []byte {
+	b = be.AppendUint64(appendOpaque(b, handle), uint64(off))
+	b = be.AppendUint32(be.AppendUint32(b, uint32(len(data))), stable)
+	return appendOpaque(b, data)
+}
+
+func checkWritten(r *reader, n int, stable uint32) error {
+	if !r.status(nfsOK) {
+		return r.err
+	}
+	r.wcc()
+	count, committed := r.u32(), r.u32()
+	r.take(8)
+	if r.err == nil && (int(count) != n || committed < stable) {
+		return fmt.Errorf("%d of %d bytes, committed %d, want %d", count, n, committed, stable)
+	}
+	return r.err
+}
+
+func nextCreate(c *caller, s *call, b []byte) ([]byte, bool) {
+	s.name = c.fresh("made")
+	return sattr(be.AppendUint32(appendName(b, c.churn.handle, s.name), createGuarded), 0o644), true
+}
+
+func checkCreate(c *caller, s *call, r *reader) error {
+	if !r.status(nfsOK) {
+		return r.err
+	}
+	if r.u32() != 1 || len(r.opaque()) == 0 {
+		return fmt.Errorf("no handle of %s", s.name)
+	}
+	c.push(&c.made, s.name)
+	return r.err
+}
+
+func nextRename(c *caller, s *call, b []byte) ([]byte, bool) {
+	var ok bool
+	if s.name, ok = c.pop(&c.made); !ok && !c.echo {
+		return b, false
+	}
+	s.to = c.fresh("moved")
+	return appendName(appendName(b, c.churn.handle, s.name), c.churn.handle, s.to), true
+}
+
+func checkRename(c *caller, s *call, r *reader) error {
+	if r.status(nfsOK) {
+		c.push(&c.renamed, s.to)
+	}
+	return r.err
+}
+
+func nextRemove(c *caller, s *call, b []byte) ([]byte, bool) {
+	var ok bool
+	if s.name, ok = c.pop(&c.renamed, &c.made); !ok && !c.echo {
+		return b, false
+	}
+	return appendName(b, c.churn.handle, s.name), true
+}
+
+func checkRemove(_ *caller, _ *call, r *reader) error {
+	r.status(nfsOK)
+	return r.err
+}
+
+// Sizes of a READDIRPLUS as the Linux client asks for them.
+const (
+	dirCount = 8 << 10
+	maxCount = 32 << 10
+)
+
+func nextList(c *caller, s *call, b []byte) ([]byte, bool) {
+	b = be.AppendUint64(appendOpaque(b, c.hits.handle), s.cookie)
+	b = append(b, s.verf[:]...)
+	return be.AppendUint32(be.AppendUint32(b, dirCount), maxCount), true
+}
+
+// checkList demands that the pages of a listing together have every name once.
+func checkList(_ *caller, s *call, r *reader) error {
+	if !r.status(nfsOK) {
+		return r.err
+	}
+	r.postAttr()
+	copy(s.verf[:], r.take(8))
+	entries := 0
+	for r.u32() == 1 {
+		r.u64()
+		name := string(r.opaque())
+		s.cookie = r.u64()
+		r.postAttr()
+		if r.u32() == 1 {
+			r.opaque()
+		}
+		entries++
+		if name != "." && name != ".." {
+			s.listed++
+		}
+	}
+	eof := r.u32() == 1
+	switch {
+	case r.err != nil:
+		return r.err
+	case !eof && entries == 0:
+		return fmt.Errorf("an empty page that is not the last, after %d names", s.listed)
+	case eof && s.listed != hitNames:
+		return fmt.Errorf("a listing of %d names, want %d", s.listed, hitNames)
+	case eof:
+		s.cookie, s.verf, s.listed = 0, [8]byte{}, 0
+	}
+	return nil
+}
