@@ -17,7 +17,7 @@ COUNT ?= 10
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e vet lint fuzz bench cover vuln
+.PHONY: help all build run test e2e vet lint fuzz bench microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,7 +54,10 @@ fuzz: ## every fuzz target for FUZZTIME
 		$(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$(dirname "$$file")" </dev/null; \
 	done
 
-bench: ## every benchmark COUNT times, for benchstat
+bench: ## what a call costs, beside an echo and stock go-nfs; BENCH="-help" lists the flags
+	$(GO) run ./tests/bench $(BENCH)
+
+microbench: ## every Go benchmark COUNT times, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 0 ./...
 
 cover: ## coverage.html
