@@ -410,7 +410,7 @@ func (d *dir) Link(_ context.Context, from volume.Dir, fromName vfs.Name, want v
 	if r.st.Type == vfs.Directory {
 		return vfs.IsDir
 	}
-	err = r.link(d.fd, name.String())
+	err = d.v.linkRef(&r, d.fd, name.String())
 	if err == unix.ENOENT && !removed(d.fd) { // the object's last name went meanwhile
 		return vfs.Stale
 	}

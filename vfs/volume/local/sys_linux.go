@@ -194,9 +194,9 @@ func (r *ref) utimes(ts *[2]unix.Timespec) error {
 	})
 }
 
-// link gives the object a further name. AT_EMPTY_PATH wants a privilege that
+// linkRef gives the object a further name. AT_EMPTY_PATH wants a privilege that
 // the magic link does not.
-func (r *ref) link(dirfd int, name string) error {
+func (v *Volume) linkRef(r *ref, dirfd int, name string) error {
 	return again(func() error {
 		return unix.Linkat(unix.AT_FDCWD, procPath(r.fd), dirfd, name, unix.AT_SYMLINK_FOLLOW)
 	})
