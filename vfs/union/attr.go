@@ -1,0 +1,545 @@
+package union
+
+import (
+	"context"
+	"errors"
+
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/perm"
+	"sheaf/vfs/volume"
+)
+
+// fresh reports whether n's attributes may be told without asking. Needs n.mu.
+func (u *Union) fresh(n *node) bool {
+	if n.attrAt == 0 {
+		return false
+	}
+	if u.now()-n.attrAt < u.trust {
+		return true
+	}
+	if u.exempt {
+		return true
+	}
+	for i := range n.copies {
+		if !u.vols[n.copies[i].vol].exclusive {
+			return false
+		}
+	}
+	return true
+}
+
+// peek is n's attributes if memory knows them.
+func (u *Union) peek(n *node) (a vfs.Attr, ok bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.gone {
+		return a, false, vfs.Stale
+	}
+	if !u.fresh(n) {
+		return a, false, nil
+	}
+	return n.attr, true, nil
+}
+
+// attrs is n's attributes, from memory or by asking. The caller holds no lease on n.
+func (u *Union) attrs(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, error) {
+	a, ok, err := u.peek(n)
+	if ok || err != nil {
+		return a, err
+	}
+	if w.NoWait {
+		return a, vfs.Again
+	}
+	held, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Shared))
+	if err != nil {
+		return a, err
+	}
+	defer held.Release()
+	if a, ok, err := u.peek(n); ok || err != nil {
+		return a, err
+	}
+	return u.refresh(ctx, n)
+}
+
+// refresh asks the volumes for n's attributes. The caller holds a lease on n.
+func (u *Union) refresh(ctx context.Context, n *node) (vfs.Attr, error) {
+	if n.isDir() {
+		return u.refreshDir(ctx, n)
+	}
+	for range searches {
+		at := u.now()
+		st, err := u.statFile(ctx, n)
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		n.mu.Lock()
+		if len(n.copies) == 1 && n.copies[0].id.Key == st.Key {
+			u.account(n, []volume.Stat{st}, at)
+			a := n.attr
+			n.mu.Unlock()
+			return a, nil
+		}
+		n.mu.Unlock()
+	}
+	return vfs.Attr{}, &moved{n.node(), -1}
+}
+
+// statFile asks an open file, or the name under which the object is reached.
+func (u *Union) statFile(ctx context.Context, n *node) (volume.Stat, error) {
+	u.stats.stats.Add(1)
+	if f := u.files.peek(n); f != nil {
+		defer f.release(u)
+		return f.f.Stat(ctx)
+	}
+	h, _, st, err := u.reach(ctx, n)
+	if err == nil {
+		h.release()
+	}
+	return st, err
+}
+
+// reach finds a name under which the object n, which is not a directory, is to be had:
+// an open directory, which the caller releases, and the name in it.
+func (u *Union) reach(ctx context.Context, n *node) (*dirHandle, vfs.Name, volume.Stat, error) {
+	n.mu.Lock()
+	if n.gone || len(n.copies) == 0 {
+		gone := n.gone
+		n.mu.Unlock()
+		if gone {
+			return nil, vfs.Name{}, volume.Stat{}, vfs.Stale
+		}
+		return nil, vfs.Name{}, volume.Stat{}, &moved{n.node(), -1}
+	}
+	c := n.copies[0]
+	places := append(make([]place, 0, 4), n.places...)
+	n.mu.Unlock()
+	for _, p := range places {
+		h, st, err := u.tryPlace(ctx, p, c)
+		if err == nil {
+			return h, p.phys, st, nil
+		}
+		if !errors.Is(err, errElsewhere) {
+			return nil, vfs.Name{}, volume.Stat{}, err
+		}
+		n.mu.Lock()
+		n.dropPlace(p.dir.ID, p.name)
+		n.mu.Unlock()
+	}
+	return nil, vfs.Name{}, volume.Stat{}, &moved{n.node(), c.vol}
+}
+
+// errElsewhere says that an object is not at one of its places. It does not leave reach.
+var errElsewhere = errors.New("not there")
+
+// tryPlace looks whether the object c is at p.
+func (u *Union) tryPlace(ctx context.Context, p place, c copyOf) (*dirHandle, volume.Stat, error) {
+	d, err := u.known(p.dir)
+	if vfs.StatusOf(err) == vfs.Stale {
+		err = errElsewhere
+	}
+	if err != nil {
+		return nil, volume.Stat{}, err
+	}
+	defer d.put()
+	h, err := u.dirAt(ctx, d, c.vol)
+	if errors.Is(err, errNoCopy) || vfs.StatusOf(err) == vfs.Stale {
+		return nil, volume.Stat{}, errElsewhere
+	}
+	if err != nil {
+		return nil, volume.Stat{}, err
+	}
+	st, err := u.sameAt(ctx, h, p.phys, c)
+	if err != nil {
+		h.release()
+		return nil, st, err
+	}
+	return h, st, nil
+}
+
+// sameAt sees that what is called phys in h is the object c. errElsewhere if it is not.
+func (u *Union) sameAt(ctx context.Context, h *dirHandle, phys vfs.Name, c copyOf) (volume.Stat, error) {
+	if c.trusted {
+		st, err := h.d.StatAt(ctx, phys)
+		if s := vfs.StatusOf(err); s == vfs.NoEnt || s == vfs.Stale || err == nil && st.Key != c.id.Key {
+			return st, errElsewhere
+		}
+		return st, err
+	}
+	st, id, err := h.d.IdentifyAt(ctx, phys)
+	if s := vfs.StatusOf(err); s == vfs.NoEnt || s == vfs.Stale || err == nil && id != c.id {
+		return st, errElsewhere
+	}
+	return st, err
+}
+
+// refreshDir asks every copy of a directory.
+func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
+	for range searches {
+		hs, err := u.dirsAt(ctx, n, u.all)
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		at := u.now()
+		stats, err := u.statDirs(ctx, hs)
+		hs.release()
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		if lost := lostCopies(stats, hs.set()); lost != 0 {
+			if err := u.loseCopies(ctx, n, lost); err != nil {
+				return vfs.Attr{}, err
+			}
+			continue
+		}
+		n.mu.Lock()
+		if n.on() == hs.set() {
+			u.account(n, stats, at)
+			a := n.attr
+			n.mu.Unlock()
+			return a, nil
+		}
+		n.mu.Unlock()
+	}
+	return vfs.Attr{}, &moved{n.node(), -1}
+}
+
+// statDirs asks every copy in hs; the results are in volume order, without gaps.
+func (u *Union) statDirs(ctx context.Context, hs handles) ([]volume.Stat, error) {
+	byVol := make([]volume.Stat, len(hs))
+	set := hs.set()
+	u.stats.stats.Add(int64(set.count()))
+	err := each(set, func(v int) error {
+		var err error
+		byVol[v], err = hs[v].d.Stat(ctx)
+		if vfs.StatusOf(err) == vfs.Stale {
+			byVol[v], err = volume.Stat{}, nil // removed: no link is left
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	stats := byVol[:0]
+	for _, v := range set.list() {
+		stats = append(stats, byVol[v])
+	}
+	return stats, nil
+}
+
+// lostCopies are those of set whose directory was removed behind our back.
+func lostCopies(stats []volume.Stat, set volset) volset {
+	var lost volset
+	for i, v := range set.list() {
+		if stats[i].Nlink == 0 {
+			lost = lost.with(v)
+		}
+	}
+	return lost
+}
+
+// loseCopies forgets copies that were removed behind our back; with the last one the
+// directory is gone.
+func (u *Union) loseCopies(_ context.Context, n *node, lost volset) error {
+	n.mu.Lock()
+	var gone, kept []copyOf
+	for _, c := range n.copies {
+		if lost.has(c.vol) && n != u.root {
+			gone = append(gone, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	n.copies = kept
+	if n.copyOn(n.home) == nil && len(kept) > 0 {
+		n.home = kept[0].vol
+	}
+	n.forgetNames()
+	n.attrAt = 0
+	n.mu.Unlock()
+	u.rekey(n, gone)
+	u.tell(vfs.Event{Kind: vfs.ForgetNode, Node: n.id})
+	if len(kept) == 0 {
+		u.retire(n)
+		return vfs.Stale
+	}
+	if len(gone) == 0 {
+		return &vfs.Error{Status: vfs.IO, Op: "stat", Object: "/", Err: errors.New("the root of a volume was removed"), Do: "mount it again and restart the server"}
+	}
+	u.putRow(n)
+	return nil
+}
+
+// storeAttr takes the attributes that came with sightings, if they tell all. Needs n.mu.
+func (u *Union) storeAttr(n *node, seen []sighting, at int64) {
+	if !n.isDir() {
+		u.account(n, []volume.Stat{seen[0].st}, at)
+		return
+	}
+	if len(seen) != len(n.copies) {
+		return
+	}
+	stats := make([]volume.Stat, len(seen))
+	for i := range seen {
+		if seen[i].vol != n.copies[i].vol {
+			return
+		}
+		stats[i] = seen[i].st
+	}
+	u.account(n, stats, at)
+}
+
+// account makes n's logical attributes of what its copies, in their order, say. A
+// copy whose ctime has moved since it was last accounted for has really changed:
+// the logical ctime moves too, strictly, and the newest such copy tells the
+// mtime. Needs n.mu.
+func (u *Union) account(n *node, stats []volume.Stat, at int64) {
+	first := n.attrAt == 0 && n.attr.Ctime == vfs.Time{}
+	newest, changed := 0, false
+	for i := range stats {
+		c := &n.copies[i]
+		moved := first || c.ctime != stats[i].Ctime
+		if moved && (!changed || newer(&stats[i], &stats[newest])) {
+			newest, changed = i, true
+		}
+		c.ctime, c.mtime = stats[i].Ctime, stats[i].Mtime
+	}
+	u.compose(n, stats)
+	if changed {
+		n.moveCtime(stats[newest].Ctime, first)
+		n.attr.Mtime = stats[newest].Mtime
+	}
+	n.attrAt = at
+}
+
+// newer reports whether a changed later than b.
+func newer(a, b *volume.Stat) bool {
+	if c := a.Ctime.Compare(b.Ctime); c != 0 {
+		return c > 0
+	}
+	return a.Mtime.Compare(b.Mtime) > 0
+}
+
+// moveCtime sets the logical ctime after a real change at the physical time t. Needs n.mu.
+func (n *node) moveCtime(t vfs.Time, first bool) {
+	if first || t.Compare(n.attr.Ctime) > 0 {
+		n.attr.Ctime = t
+		return
+	}
+	n.attr.Ctime = n.attr.Ctime.Next()
+}
+
+// settled notes the physical times of copies, in their order, after a change of ours that is
+// none to a client: a mark was set, a copy made, times put right. Needs n.mu.
+func (u *Union) settled(n *node, stats []volume.Stat, at int64) {
+	for i := range stats {
+		n.copies[i].ctime, n.copies[i].mtime = stats[i].Ctime, stats[i].Mtime
+	}
+	u.compose(n, stats)
+	n.attrAt = at
+}
+
+// compose sets all but ctime and mtime. Needs n.mu.
+func (u *Union) compose(n *node, stats []volume.Stat) {
+	h := 0
+	for i := range n.copies {
+		if n.copies[i].vol == n.home {
+			h = i
+		}
+	}
+	st := &stats[h]
+	a := &n.attr
+	a.Node, a.Type = n.node(), n.typ
+	a.Mode, a.UID, a.GID = st.Mode, st.UID, st.GID
+	a.Nlink, a.Major, a.Minor, a.Atime = st.Nlink, st.Major, st.Minor, st.Atime
+	a.Size, a.Used = st.Size, st.Used
+	if len(stats) == 1 {
+		return
+	}
+	a.Size, a.Used, a.Nlink = 0, 0, 0
+	for i := range stats {
+		a.Size = max(a.Size, stats[i].Size) // not the sum: a copy made on demand must not show
+		a.Used += stats[i].Used
+		a.Nlink = max(a.Nlink, stats[i].Nlink)
+		if stats[i].Atime.Compare(a.Atime) > 0 {
+			a.Atime = stats[i].Atime
+		}
+	}
+	if n.names != nil && n.names.complete {
+		a.Nlink = uint32(2 + n.names.dirs)
+	}
+}
+
+// enter is the node a call is about, with a reference.
+func (u *Union) enter(ctx context.Context, w *vfs.Who, vn vfs.Node) (*node, error) {
+	if n := u.table.get(vn.ID); n != nil {
+		return n, nil
+	}
+	if w.NoWait {
+		if u.scans.gone.has(vn.ID) {
+			return nil, vfs.Stale
+		}
+		return nil, vfs.Again
+	}
+	return u.resolve(ctx, vn)
+}
+
+// GetAttr implements vfs.FS.
+func (u *Union) GetAttr(ctx context.Context, w *vfs.Who, vn vfs.Node) (vfs.Attr, error) {
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer n.put()
+	return u.attrsOf(ctx, w, n)
+}
+
+// Root implements vfs.FS.
+func (u *Union) Root(ctx context.Context, w *vfs.Who) (vfs.Attr, error) {
+	return u.attrsOf(ctx, w, u.root)
+}
+
+// attrsOf is attrs for a call that holds nothing yet: what moved is looked for.
+func (u *Union) attrsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, error) {
+	a, ok, err := u.peek(n)
+	if ok || err != nil {
+		return a, err
+	}
+	if w.NoWait {
+		return a, vfs.Again
+	}
+	return u.attrsSlow(ctx, w, n)
+}
+
+func (u *Union) attrsSlow(ctx context.Context, w *vfs.Who, n *node) (a vfs.Attr, err error) {
+	err = u.again(ctx, func(ctx context.Context) (err error) {
+		a, err = u.attrs(ctx, w, n)
+		return err
+	})
+	return a, err
+}
+
+// Access implements vfs.FS.
+func (u *Union) Access(ctx context.Context, w *vfs.Who, vn vfs.Node, want vfs.AccessMask) (vfs.AccessMask, vfs.Attr, error) {
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return 0, vfs.Attr{}, err
+	}
+	defer n.put()
+	a, acl, err := u.rightsOf(ctx, w, n)
+	if err != nil {
+		return 0, a, err
+	}
+	return perm.Access(w, &a, acl, want), a, nil
+}
+
+// rightsOf is rights for a call that holds nothing yet: what moved is looked for.
+func (u *Union) rightsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, vfs.ACL, error) {
+	if a, ok, err := u.peek(n); err != nil || ok && w.IsRoot() {
+		return a, nil, err
+	} else if ok {
+		if acls, ok := u.peekACLs(n); ok {
+			return a, acls.Access, nil
+		}
+	}
+	if w.NoWait {
+		return vfs.Attr{}, nil, vfs.Again
+	}
+	return u.rightsSlow(ctx, w, n)
+}
+
+func (u *Union) rightsSlow(ctx context.Context, w *vfs.Who, n *node) (a vfs.Attr, acl vfs.ACL, err error) {
+	err = u.again(ctx, func(ctx context.Context) (err error) {
+		a, acl, err = u.rights(ctx, w, n)
+		return err
+	})
+	return a, acl, err
+}
+
+// rights is what permission is decided by: n's attributes and access ACL. The
+// caller holds no lease on n.
+func (u *Union) rights(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, vfs.ACL, error) {
+	a, err := u.attrs(ctx, w, n)
+	if err != nil {
+		return a, nil, err
+	}
+	acls, err := u.aclFor(ctx, w, n)
+	return a, acls.Access, err
+}
+
+// aclFor is n's lists as far as they decide what w may do: root needs none.
+func (u *Union) aclFor(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, error) {
+	if w.IsRoot() {
+		return vfs.ACLs{}, nil
+	}
+	return u.aclsOf(ctx, w, n)
+}
+
+// aclsOf is n's lists. They are read again when the ctime of the copy that has them has
+// moved (setxattr(2) moves it).
+func (u *Union) aclsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, error) {
+	if acls, ok := u.peekACLs(n); ok {
+		return acls, nil
+	}
+	if w.NoWait {
+		return vfs.ACLs{}, vfs.Again
+	}
+	n.mu.Lock()
+	v, changes := n.aclVolume(), n.changes
+	var asOf vfs.Time
+	if c := n.copyOn(v); c != nil {
+		asOf = c.ctime
+	}
+	n.mu.Unlock()
+	acls, err := u.readACLs(ctx, n, v)
+	if err != nil {
+		return acls, err
+	}
+	n.mu.Lock()
+	if n.changes == changes {
+		n.acls, n.aclTime = &acls, asOf
+	}
+	n.mu.Unlock()
+	return acls, nil
+}
+
+// aclVolume is the volume whose copy has n's lists. Needs n.mu.
+func (n *node) aclVolume() int {
+	if n.isDir() || len(n.copies) == 0 {
+		return n.home
+	}
+	return n.copies[0].vol
+}
+
+// peekACLs is n's lists if memory knows them.
+func (u *Union) peekACLs(n *node) (vfs.ACLs, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v := n.aclVolume()
+	c := n.copyOn(v)
+	if n.typ == vfs.Symlink || c == nil || !u.vols[v].caps.ACLs {
+		return vfs.ACLs{}, true
+	}
+	if n.acls != nil && n.aclTime == c.ctime {
+		return *n.acls, true
+	}
+	return vfs.ACLs{}, false
+}
+
+// readACLs asks volume v.
+func (u *Union) readACLs(ctx context.Context, n *node, v int) (vfs.ACLs, error) {
+	if n.isDir() {
+		h, err := u.dirAt(ctx, n, v)
+		if err != nil {
+			return vfs.ACLs{}, err
+		}
+		defer h.release()
+		return h.d.ACLs(ctx)
+	}
+	h, phys, _, err := u.reach(ctx, n)
+	if err != nil {
+		return vfs.ACLs{}, err
+	}
+	defer h.release()
+	return h.d.ACLsAt(ctx, phys)
+}

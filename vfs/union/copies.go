@@ -1,0 +1,306 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/volume"
+)
+
+// errUnfit says that a volume cannot take a copy of a directory: something else has the
+// name there, or it cannot be given its owner.
+type errUnfit struct{ err error }
+
+func (e *errUnfit) Error() string { return e.err.Error() }
+func (e *errUnfit) Unwrap() error { return e.err }
+
+// ensureCopy sees that d, and so all directories above it, has a copy on volume v. The caller
+// holds no lease. An *errUnfit if it cannot have one.
+func (u *Union) ensureCopy(ctx context.Context, d *node, v int) error {
+	for range scanDepth {
+		parent, child, err := u.lackingCopy(d, v)
+		if err != nil || child == nil {
+			return err
+		}
+		err = u.makeCopy(ctx, parent, child, v)
+		parent.put()
+		child.put()
+		if err != nil {
+			return err
+		}
+	}
+	return u.fault("make a copy of a directory", d.id.String(), "its parents never end")
+}
+
+// lackingCopy is the highest directory on the way to d without a copy on v, and its
+// parent, which has one; both with references. No child: d has one.
+func (u *Union) lackingCopy(d *node, v int) (parent, child *node, err error) {
+	d.refs.Add(1)
+	child = d
+	if d.volumes().has(v) {
+		d.put()
+		return nil, nil, nil
+	}
+	for range scanDepth {
+		child.mu.Lock()
+		var up vfs.Node
+		if len(child.places) > 0 {
+			up = child.places[0].dir
+		}
+		gone := child.gone
+		child.mu.Unlock()
+		if gone || up.IsZero() {
+			vn := child.node()
+			child.put()
+			if gone {
+				return nil, nil, vfs.Stale
+			}
+			return nil, nil, &moved{vn, d.volumes().first()}
+		}
+		parent, err := u.known(up)
+		if err != nil {
+			child.put()
+			return nil, nil, err
+		}
+		if parent.volumes().has(v) {
+			return parent, child, nil
+		}
+		child.put()
+		child = parent
+	}
+	child.put()
+	return nil, nil, u.fault("make a copy of a directory", d.id.String(), "its parents never end")
+}
+
+// makeCopy makes the copy of child on v, beneath that of parent. Neither's times move for a
+// client. Nothing is done if they are not as they were any more.
+//
+// Steps: (1) the other copies are marked, durably; (2) the directory is made with
+// owner, mode, ACLs and times; (3) it is marked and synced; (4) the parent's mtime is
+// put back and synced. A crash before (3) leaves an unmarked directory where a marked one
+// has its name: they are one at the next sight, under the id of the mark.
+func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error {
+	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Exclusive), lease.Node(child.id, lease.Exclusive))
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	child.mu.Lock()
+	still := !child.gone && len(child.places) > 0 && child.places[0].dir.ID == parent.id && child.copyOn(v) == nil
+	var at place
+	if still {
+		at = child.places[0]
+	}
+	child.mu.Unlock()
+	if !still || !parent.volumes().has(v) {
+		return nil
+	}
+	pa, err := u.refresh(ctx, parent)
+	if err != nil {
+		return err
+	}
+	ca, err := u.refresh(ctx, child)
+	if err != nil {
+		return err
+	}
+	acls, err := u.aclsOf(ctx, vfs.Superuser, child)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	u.begin(parent)
+	defer u.end(parent)
+	u.begin(child)
+	defer u.end(child)
+	if err := u.markCopies(ctx, child); err != nil {
+		return err
+	}
+	return u.bearCopy(ctx, parent, child, v, at, &pa, &ca, acls)
+}
+
+// bearCopy is steps 2 to 4 of makeCopy.
+func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at place, pa, ca *vfs.Attr, acls vfs.ACLs) error {
+	h, err := u.dirAt(ctx, parent, v)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	born := volume.New{Mode: ca.Mode, UID: ca.UID, GID: ca.GID, Times: true, Atime: ca.Atime, Mtime: ca.Mtime, ACLs: &acls}
+	d, st, id, err := h.d.Mkdir(ctx, at.phys, &born)
+	switch vfs.StatusOf(err) {
+	case vfs.OK:
+	case vfs.Exist: // made by another process, or a conflict's loser
+		return u.adoptCopy(ctx, child, h, at)
+	case vfs.Perm, vfs.Acces, vfs.NoSpc, vfs.DQuot, vfs.ROFS, vfs.NotSupp:
+		return &errUnfit{err}
+	default:
+		return err
+	}
+	m := mark{node: child.node(), epoch: 1, attrEpoch: 1}
+	err = d.SetMark(ctx, m.encode(u.markKey, u.vols[v].id, &id))
+	if err == nil {
+		err = d.Sync(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, d.Close(), h.d.Rmdir(ctx, at.phys))
+	}
+	err = h.d.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMtime, Mtime: pa.Mtime})
+	if s := vfs.StatusOf(err); s == vfs.Perm || s == vfs.Acces {
+		err = nil // another's directory, not ours to date: its mtime moves after a restart
+	}
+	if err = errors.Join(err, h.d.Sync(ctx)); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	s := sighting{vol: v, st: st, id: id, trusted: old(id.Key), node: child.node(), mark: m, marked: true}
+	u.gainCopy(child, s, at)
+	nh, err := u.keepDir(child, v, id, d)
+	if err == nil {
+		nh.release()
+	}
+	return errors.Join(err, u.settleDir(ctx, parent), u.settleDir(ctx, child))
+}
+
+// adoptCopy takes the directory that has the name on a volume for the missing copy.
+func (u *Union) adoptCopy(ctx context.Context, child *node, h *dirHandle, at place) error {
+	s, err := u.look(ctx, h, at.phys)
+	if err != nil {
+		return err
+	}
+	if !s.isDir() {
+		return &errUnfit{fmt.Errorf("%q on volume %q is no directory: %w", at.phys, u.vols[h.vol].name, vfs.Exist)}
+	}
+	u.gainCopy(child, s, at)
+	return u.markCopies(ctx, child)
+}
+
+// gainCopy adds a copy to child, whose names may be more now, and its volume to the entry that
+// child has in its parent. The caller holds the exclusive leases on both.
+func (u *Union) gainCopy(child *node, s sighting, at place) {
+	child.mu.Lock()
+	n := len(child.copies)
+	names := child.names
+	child.copies, _ = mergeCopy(child.copies, nil, &s, child.id)
+	if c := child.copyOn(s.vol); c != nil && len(child.copies) > n {
+		c.own = true
+		c.ctime, c.mtime = s.st.Ctime, s.st.Mtime
+	}
+	if !s.marked && names != nil {
+		names.complete = false
+	}
+	child.mu.Unlock()
+	u.rekey(child, nil)
+	u.putRow(child)
+	if p := u.table.get(at.dir.ID); p != nil {
+		p.mu.Lock()
+		if c := p.copyOn(s.vol); c != nil {
+			c.own = true
+		}
+		if p.names != nil {
+			if e := p.names.byName[at.name]; e != nil && e.phys == at.phys {
+				e.vols = e.vols.with(s.vol)
+			}
+		}
+		p.mu.Unlock()
+		p.put()
+	}
+}
+
+// settleDir takes note of the physical times after a change of ours that is none to a
+// client. The caller holds the exclusive lease on n.
+func (u *Union) settleDir(ctx context.Context, n *node) error {
+	hs, err := u.dirsAt(ctx, n, u.all)
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	at := u.now()
+	stats, err := u.statDirs(ctx, hs)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.on() != hs.set() {
+		return &moved{n.node(), -1}
+	}
+	u.settled(n, stats, at)
+	return nil
+}
+
+// markCopies writes n's id beside each copy that has none, durably, the home copy first. The
+// caller holds the exclusive lease on n.
+func (u *Union) markCopies(ctx context.Context, n *node) error {
+	n.mu.Lock()
+	var todo []copyOf
+	for _, c := range n.copies {
+		if !c.marked && c.vol == n.home {
+			todo = append([]copyOf{c}, todo...)
+		} else if !c.marked {
+			todo = append(todo, c)
+		}
+	}
+	home := n.home
+	n.mu.Unlock()
+	if len(todo) == 0 {
+		return nil
+	}
+	for _, c := range todo {
+		if err := u.markCopy(ctx, n, c, c.vol == home); err != nil {
+			return err
+		}
+	}
+	return u.settleDir(ctx, n)
+}
+
+func (u *Union) markCopy(ctx context.Context, n *node, c copyOf, home bool) error {
+	h, err := u.dirAt(ctx, n, c.vol)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	m := mark{home: home, node: n.node(), epoch: 1, attrEpoch: 1}
+	if err := h.d.SetMark(ctx, m.encode(u.markKey, u.vols[c.vol].id, &c.id)); err != nil {
+		return err
+	}
+	if err := h.d.Sync(ctx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	if k := n.copyOn(c.vol); k != nil && k.id == c.id {
+		k.marked = true
+	}
+	n.mu.Unlock()
+	return nil
+}
+
+// markLater marks the copies of a directory that was seen on several volumes. If that
+// cannot be done now the next look-up tries again: until then its id is that of the first
+// volume's inode, which is the same at every sight.
+func (u *Union) markLater(ctx context.Context, n *node) {
+	if !n.isDir() {
+		return
+	}
+	n.mu.Lock()
+	todo := false
+	for i := range n.copies {
+		todo = todo || len(n.copies) > 1 && !n.copies[i].marked
+	}
+	n.mu.Unlock()
+	if !todo {
+		return
+	}
+	l, ok := u.leases.TryAcquire(lease.Node(n.id, lease.Exclusive))
+	if !ok {
+		return
+	}
+	defer l.Release()
+	u.begin(n)
+	defer u.end(n)
+	if err := u.markCopies(context.WithoutCancel(ctx), n); err != nil {
+		u.stats.unmarked.Add(1)
+		u.log.Warn("directory on several volumes cannot be marked", "op", "mark", "node", n.id, "err", err)
+	}
+}

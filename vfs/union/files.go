@@ -1,0 +1,537 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/perm"
+	"sheaf/vfs/volume"
+)
+
+// openFile is an open descriptor of a file, shared by all who use it.
+type openFile struct {
+	f     volume.File
+	n     *node
+	write bool // opened for writing too
+
+	refs   atomic.Int32 // from 0 only under n.mu
+	hot    atomic.Bool
+	doomed atomic.Bool
+	closed atomic.Bool
+
+	written atomic.Uint64 // counts writes
+	safe    atomic.Uint64 // written as of the last flush that succeeded
+	syncing sync.Mutex    // one flush at a time: who waits may find it done
+}
+
+// dirty reports whether there are writes that no flush has followed.
+func (f *openFile) dirty() bool { return f.written.Load() != f.safe.Load() }
+
+// release gives a reference back.
+func (f *openFile) release(u *Union) {
+	if f.refs.Add(-1) == 0 && f.doomed.Load() {
+		u.files.close(u, f)
+	}
+}
+
+// sync makes what was written before the call durable. Any failure changes the write
+// verifier before it is told: the kernel may have dropped the data, and says so once only.
+func (f *openFile) sync(ctx context.Context, u *Union, dataOnly bool) error {
+	asked := f.written.Load()
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
+	if f.safe.Load() >= asked {
+		return nil
+	}
+	asked = f.written.Load()
+	u.stats.syncs.Add(1)
+	err := f.f.Sync(context.WithoutCancel(ctx), dataOnly)
+	f.safe.Store(asked)
+	if err != nil {
+		u.newVerifier()
+		u.log.Error("data could not be made durable; clients are told to send it again", "op", "sync", "node", f.n.id, "err", err)
+	}
+	return err
+}
+
+// fileTable bounds the open files that are not in use.
+type fileTable struct {
+	mu    sync.Mutex // before node.mu
+	limit int
+	ring  []*openFile
+	hand  int
+}
+
+// peek is n's open file with a reference, or nil.
+func (t *fileTable) peek(n *node) *openFile {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := n.file
+	if f == nil {
+		return nil
+	}
+	f.refs.Add(1)
+	if !f.hot.Load() {
+		f.hot.Store(true)
+	}
+	return f
+}
+
+// get is n open for reading or for writing too; the caller releases it.
+func (t *fileTable) get(ctx context.Context, u *Union, n *node, write bool) (*openFile, error) {
+	if f := t.peek(n); f != nil {
+		if f.write || !write {
+			return f, nil
+		}
+		f.release(u)
+	}
+	h, phys, _, err := u.reach(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	flags := volume.Read
+	if write {
+		flags |= volume.Write
+	}
+	f, err := h.d.Open(ctx, phys, flags)
+	switch vfs.StatusOf(err) {
+	case vfs.OK:
+	case vfs.NoEnt, vfs.Inval, vfs.Stale: // replaced since reach saw it
+		return nil, &moved{n.node(), h.vol}
+	default:
+		return nil, err
+	}
+	st, err := f.Stat(ctx)
+	n.mu.Lock()
+	same := err == nil && len(n.copies) == 1 && n.copies[0].id.Key == st.Key
+	n.mu.Unlock()
+	if !same {
+		err = errors.Join(err, f.Close())
+		if err == nil {
+			err = &moved{n.node(), h.vol}
+		}
+		return nil, err
+	}
+	return t.keep(u, n, f, write), nil
+}
+
+// keep puts an open file into the table and gives a reference to it, or to a better one
+// that is there.
+func (t *fileTable) keep(u *Union, n *node, f volume.File, write bool) *openFile {
+	o := &openFile{f: f, n: n, write: write}
+	o.refs.Store(1)
+	o.hot.Store(true)
+	n.mu.Lock()
+	old := n.file
+	if old != nil && (old.write || !write) {
+		old.refs.Add(1)
+		n.mu.Unlock()
+		u.closeClean(n, f)
+		return old
+	}
+	if n.gone { // nobody else will find it: closed with its last user
+		o.doomed.Store(true)
+		n.mu.Unlock()
+		return o
+	}
+	n.file = o
+	n.mu.Unlock()
+	if old != nil {
+		t.drop(u, old)
+	}
+	t.add(u, o)
+	return o
+}
+
+// closeClean closes a file through which nothing was written.
+func (u *Union) closeClean(n *node, f volume.File) {
+	if err := f.Close(); err != nil {
+		u.log.Warn("file cannot be closed", "op", "close", "node", n.id, "err", err)
+	}
+}
+
+// add takes a new file in and closes others beyond the limit. A file with uncommitted
+// writes is flushed first, while COMMIT still finds it.
+func (t *fileTable) add(u *Union, o *openFile) {
+	t.mu.Lock()
+	t.ring = append(t.ring, o)
+	out, dirty := t.evict()
+	t.mu.Unlock()
+	for _, f := range dirty {
+		_ = f.sync(u.background, u, false) // a failure changed the verifier and was logged
+		f.release(u)
+	}
+	if len(dirty) > 0 {
+		t.mu.Lock()
+		more, again := t.evict()
+		t.mu.Unlock()
+		out = append(out, more...)
+		for _, f := range again { // written to meanwhile: it stays until the next is opened
+			f.release(u)
+		}
+	}
+	for _, f := range out {
+		t.retire(u, f)
+	}
+}
+
+// evict takes files that are not in use out of the ring while it is too long. Those
+// that are dirty stay, and come back with a reference. Needs t.mu.
+func (t *fileTable) evict() (out, dirty []*openFile) {
+	for turns := 2 * len(t.ring); len(t.ring)-len(dirty) > t.limit && turns > 0; turns-- {
+		t.hand %= len(t.ring)
+		f := t.ring[t.hand]
+		if !f.doomed.Load() && (f.hot.Swap(false) || !f.unlink()) {
+			if f.refs.Load() == 0 && f.dirty() && f.acquire() {
+				dirty = append(dirty, f)
+			}
+			t.hand++
+			continue
+		}
+		t.cut(t.hand)
+		out = append(out, f)
+	}
+	return out, dirty
+}
+
+// acquire takes a reference if the file still is its node's.
+func (f *openFile) acquire() bool {
+	f.n.mu.Lock()
+	defer f.n.mu.Unlock()
+	if f.n.file != f {
+		return false
+	}
+	f.refs.Add(1)
+	return true
+}
+
+// cut takes the i-th file out of the ring. Needs t.mu.
+func (t *fileTable) cut(i int) {
+	last := len(t.ring) - 1
+	t.ring[i] = t.ring[last]
+	t.ring[last] = nil
+	t.ring = t.ring[:last]
+}
+
+// unlink takes f from its node unless it is in use or dirty.
+func (f *openFile) unlink() bool {
+	f.n.mu.Lock()
+	defer f.n.mu.Unlock()
+	if f.refs.Load() != 0 || f.dirty() {
+		return false
+	}
+	if f.n.file == f {
+		f.n.file = nil
+	}
+	return true
+}
+
+// drop takes out a file that its node does not have any more.
+func (t *fileTable) drop(u *Union, f *openFile) {
+	t.mu.Lock()
+	for i, o := range t.ring {
+		if o == f {
+			t.cut(i)
+			break
+		}
+	}
+	t.mu.Unlock()
+	t.retire(u, f)
+}
+
+// retire closes f when its last user is done.
+func (t *fileTable) retire(u *Union, f *openFile) {
+	f.doomed.Store(true)
+	if f.refs.Load() == 0 {
+		t.close(u, f)
+	}
+}
+
+// close flushes and closes f, once. What was written to a file that is gone need not be
+// flushed.
+func (t *fileTable) close(u *Union, f *openFile) {
+	if !f.closed.CompareAndSwap(false, true) {
+		return
+	}
+	if f.dirty() && !f.n.isGone() {
+		_ = f.sync(u.background, u, false) // a failure changed the verifier and was logged: COMMIT will tell
+	}
+	u.closeClean(f.n, f.f)
+}
+
+// closeAll flushes and closes every file; nobody uses any.
+func (t *fileTable) closeAll(u *Union) error {
+	t.mu.Lock()
+	ring := t.ring
+	t.ring = nil
+	t.mu.Unlock()
+	var all error
+	for _, f := range ring {
+		f.n.mu.Lock()
+		f.n.file = nil
+		f.n.mu.Unlock()
+		if f.dirty() && !f.n.isGone() {
+			all = errors.Join(all, f.sync(context.Background(), u, false))
+		}
+		t.retire(u, f)
+	}
+	return all
+}
+
+// regular is nil for a regular file, else what READ, WRITE and COMMIT answer.
+func (n *node) regular() error {
+	switch n.typ {
+	case vfs.Regular:
+		return nil
+	case vfs.Directory:
+		return vfs.IsDir
+	default:
+		return vfs.Inval
+	}
+}
+
+// Read implements vfs.FS.
+func (u *Union) Read(ctx context.Context, w *vfs.Who, vn vfs.Node, buf []byte, off uint64) (count int, eof bool, a vfs.Attr, err error) {
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return 0, false, a, err
+	}
+	defer n.put()
+	a, acl, err := u.rightsOf(ctx, w, n)
+	if err != nil {
+		return 0, false, a, err
+	}
+	if err := n.regular(); err != nil {
+		return 0, false, a, err
+	}
+	if err := perm.ReadFile(w, &a, acl); err != nil {
+		return 0, false, a, err
+	}
+	if w.NoWait {
+		return u.readNow(n, buf, off, a)
+	}
+	return u.readSlow(ctx, n, buf, off, a)
+}
+
+// readNow reads without waiting.
+func (u *Union) readNow(n *node, buf []byte, off uint64, a vfs.Attr) (int, bool, vfs.Attr, error) {
+	if off > 1<<63-1 {
+		return 0, true, a, nil
+	}
+	f := u.files.peek(n)
+	if f == nil {
+		return 0, false, a, vfs.Again
+	}
+	defer f.release(u)
+	count, err := f.f.ReadNow(buf, int64(off))
+	return count, atEnd(&a, off, count, len(buf)), a, err
+}
+
+// atEnd reports whether a READ that gave count of want bytes reached the end of the file.
+func atEnd(a *vfs.Attr, off uint64, count, want int) bool {
+	return count < want || off+uint64(count) >= a.Size
+}
+
+func (u *Union) readSlow(ctx context.Context, n *node, buf []byte, off uint64, a vfs.Attr) (count int, eof bool, _ vfs.Attr, err error) {
+	if off > 1<<63-1 {
+		return 0, true, a, nil
+	}
+	err = u.again(ctx, func(ctx context.Context) error {
+		f, err := u.files.get(ctx, u, n, false)
+		if err != nil {
+			return err
+		}
+		defer f.release(u)
+		count, err = f.f.ReadAt(ctx, buf, int64(off))
+		return err
+	})
+	if err != nil {
+		return 0, false, a, err
+	}
+	if fresh, ok, _ := u.peek(n); ok { // it may have grown since a was taken
+		a = fresh
+	}
+	return count, atEnd(&a, off, count, len(buf)), a, nil
+}
+
+// Write implements vfs.FS.
+func (u *Union) Write(ctx context.Context, w *vfs.Who, vn vfs.Node, data []byte, off uint64, stable vfs.Stable) (wr vfs.Written, ch vfs.Change, err error) {
+	if w.NoWait {
+		return wr, ch, vfs.Again
+	}
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return wr, ch, err
+	}
+	defer n.put()
+	var f *openFile
+	err = u.again(ctx, func(ctx context.Context) (err error) {
+		f, wr.Count, ch, err = u.write(ctx, w, n, data, off)
+		return err
+	})
+	if f == nil {
+		return wr, ch, err
+	}
+	defer f.release(u)
+	wr.Stable = stable
+	if err == nil && stable != vfs.Unstable && !w.Async {
+		err = f.sync(ctx, u, stable == vfs.DataSync)
+	}
+	wr.Verifier = u.Verifier()
+	return wr, ch, err
+}
+
+// write puts data into the page cache under the lease of n. The file is returned with a
+// reference once something may have been written.
+func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off uint64) (_ *openFile, count int, ch vfs.Change, err error) {
+	l, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Exclusive))
+	if err != nil {
+		return nil, 0, ch, err
+	}
+	defer l.Release()
+	if n.typ == vfs.Regular { // opening first lets the stat use the descriptor
+		f, err := u.files.get(ctx, u, n, true)
+		if err == nil {
+			defer f.release(u)
+		} else if s := vfs.StatusOf(err); s != vfs.Acces && s != vfs.Perm && s != vfs.ROFS {
+			return nil, 0, ch, err
+		}
+	}
+	before, acl, err := u.before(ctx, w, n, &ch)
+	if err != nil {
+		return nil, 0, ch, err
+	}
+	if err := n.regular(); err != nil {
+		return nil, 0, ch, err
+	}
+	if err := perm.WriteFile(w, &before, acl); err != nil {
+		return nil, 0, ch, err
+	}
+	if limit := u.fileLimit(n); off > limit || uint64(len(data)) > limit-off {
+		return nil, 0, ch, vfs.FBig
+	}
+	f, err := u.files.get(ctx, u, n, true)
+	if err != nil || len(data) == 0 {
+		return f, 0, ch, err
+	}
+	u.begin(n)
+	defer u.end(n)
+	count, err = u.writeAt(ctx, w, f, &before, data, off)
+	f.written.Add(1)
+	err = errors.Join(err, u.after(ctx, n, &ch, true))
+	return f, count, ch, err
+}
+
+// writeAt writes, and clears set-id bits first as write(2) does for the caller.
+func (u *Union) writeAt(ctx context.Context, w *vfs.Who, f *openFile, before *vfs.Attr, data []byte, off uint64) (int, error) {
+	ctx = context.WithoutCancel(ctx)
+	if mode := perm.Written(w, before); mode != before.Mode {
+		if err := f.f.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMode, Mode: mode}); err != nil {
+			return 0, err
+		}
+	}
+	return f.f.WriteAt(ctx, data, int64(off))
+}
+
+// fileLimit is the largest size of the file n, in bytes.
+func (u *Union) fileLimit(n *node) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.copies) == 0 || u.vols[n.copies[0].vol].caps.MaxFileSize == 0 {
+		return 1<<63 - 1
+	}
+	return min(u.vols[n.copies[0].vol].caps.MaxFileSize, 1<<63-1)
+}
+
+// before asks for n's attributes under its lease, as they are before a change.
+func (u *Union) before(ctx context.Context, w *vfs.Who, n *node, ch *vfs.Change) (vfs.Attr, vfs.ACL, error) {
+	a, err := u.refresh(ctx, n)
+	if err != nil {
+		return a, nil, err
+	}
+	ch.Before, ch.HasBefore = a.Pre(), true
+	ch.After, ch.HasAfter = a, true
+	acls, err := u.aclFor(ctx, w, n)
+	return a, acls.Access, err
+}
+
+// after asks for them once more: the change is over. A real one moves the logical ctime
+// even where the volume's clock did not.
+func (u *Union) after(ctx context.Context, n *node, ch *vfs.Change, real bool) error {
+	a, err := u.refresh(context.WithoutCancel(ctx), n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		n.attrAt = 0
+		ch.HasAfter = false
+		return err
+	}
+	if real && a.Ctime.Compare(ch.Before.Ctime) <= 0 {
+		a.Ctime = ch.Before.Ctime.Next()
+		n.attr.Ctime = a.Ctime
+	}
+	ch.After, ch.HasAfter = a, true
+	return nil
+}
+
+// Commit implements vfs.FS.
+func (u *Union) Commit(ctx context.Context, w *vfs.Who, vn vfs.Node, _, _ uint64) (v vfs.Verifier, ch vfs.Change, err error) {
+	if w.NoWait {
+		return v, ch, vfs.Again
+	}
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return v, ch, err
+	}
+	defer n.put()
+	a, acl, err := u.rightsOf(ctx, w, n)
+	if err != nil {
+		return v, ch, err
+	}
+	ch.Before, ch.HasBefore, ch.After, ch.HasAfter = a.Pre(), true, a, true
+	if err := n.regular(); err != nil {
+		return v, ch, err
+	}
+	if err := perm.WriteFile(w, &a, acl); err != nil {
+		return v, ch, err
+	}
+	if f := u.files.peek(n); f != nil { // without one, all was flushed before it was closed
+		err = f.sync(ctx, u, false)
+		f.release(u)
+	}
+	return u.Verifier(), ch, err
+}
+
+// ReadLink implements vfs.FS.
+func (u *Union) ReadLink(ctx context.Context, w *vfs.Who, vn vfs.Node) (target string, a vfs.Attr, err error) {
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return "", a, err
+	}
+	defer n.put()
+	a, err = u.attrsOf(ctx, w, n)
+	if err != nil {
+		return "", a, err
+	}
+	if n.typ != vfs.Symlink {
+		return "", a, vfs.Inval
+	}
+	if w.NoWait {
+		return "", a, vfs.Again
+	}
+	err = u.again(ctx, func(ctx context.Context) error {
+		h, phys, _, err := u.reach(ctx, n)
+		if err != nil {
+			return err
+		}
+		defer h.release()
+		target, err = h.d.ReadLink(ctx, phys)
+		return err
+	})
+	return target, a, err
+}

@@ -1,0 +1,504 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"time"
+
+	"github.com/dchest/siphash"
+
+	"sheaf/meta"
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/volume"
+)
+
+// listRetries is how often a copy is listed again when its version moved meanwhile. A
+// listing that others write into all the time is taken as it is: every name in it
+// was there at some moment of it.
+const listRetries = 2
+
+// namesFresh reports whether the name table of d may be believed. Needs d.mu.
+func (u *Union) namesFresh(d *node) bool {
+	t := d.names
+	if t == nil || !t.complete || u.opt.Lookups != LookupFull {
+		return false
+	}
+	return u.exempt || u.now()-t.asOf < u.trust
+}
+
+// entryFresh reports whether the name of e may be believed. Needs d.mu.
+func (u *Union) entryFresh(d *node, e *entry) bool {
+	return u.namesFresh(d) || e.at != 0 && u.opt.Lookups != LookupOff && (u.exempt || u.now()-e.at < u.trust)
+}
+
+// absent reports whether name is known not to be in d. Needs d.mu.
+func (u *Union) absent(d *node, name vfs.Name) bool {
+	t := d.names
+	if t == nil || u.opt.Lookups == LookupOff {
+		return false
+	}
+	if t.complete && u.opt.Lookups == LookupFull {
+		return u.namesFresh(d) && t.byName[name] == nil
+	}
+	at, ok := t.absent[name]
+	return ok && (u.exempt || u.now()-at < u.trust)
+}
+
+// prove makes the name table of d complete and fresh. Held says that the caller has
+// a lease on d; without, none may be held.
+func (u *Union) prove(ctx context.Context, d *node, held bool) error {
+	if u.proved(d) {
+		return nil
+	}
+	if !held {
+		if _, err := u.checkCopies(ctx, d); err != nil {
+			return err
+		}
+		l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+		if err != nil {
+			return err
+		}
+		defer l.Release()
+	}
+	select {
+	case d.fill <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-d.fill }()
+	if u.proved(d) {
+		return nil
+	}
+	return u.fillNames(ctx, d)
+}
+
+// proved reports whether d's table is complete and fresh, whatever Lookups says: a
+// listing needs it always.
+func (u *Union) proved(d *node) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.names != nil && d.names.complete && (u.exempt || u.now()-d.names.asOf < u.trust)
+}
+
+// fillNames proves by versions that d's table still holds, or lists every copy. The
+// caller holds a lease on d, and d.fill.
+func (u *Union) fillNames(ctx context.Context, d *node) error {
+	for range searches {
+		hs, err := u.dirsAt(ctx, d, u.all)
+		if err != nil {
+			return err
+		}
+		again, err := u.fillFrom(ctx, d, hs)
+		hs.release()
+		if err != nil || !again {
+			return err
+		}
+	}
+	return &moved{d.node(), -1}
+}
+
+// fillFrom is fillNames by open copies; again says that the set of copies changed.
+func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, err error) {
+	asOf := u.now()
+	d.mu.Lock()
+	if d.copiesAt != 0 && d.on() != u.all && !u.exempt {
+		asOf = min(asOf, d.copiesAt) // no better than what is known of where copies are
+	}
+	d.mu.Unlock()
+	stats, err := u.statDirs(ctx, hs)
+	if err != nil {
+		return false, err
+	}
+	if lost := lostCopies(stats, hs.set()); lost != 0 {
+		return true, u.loseCopies(ctx, d, lost)
+	}
+	if u.stillProved(d, hs.set(), stats, asOf) {
+		return false, nil
+	}
+	got := make([]listing, len(hs))
+	err = each(hs.set(), func(v int) error {
+		var err error
+		got[v], err = u.listCopy(ctx, d, hs[v])
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return false, u.adoptListing(ctx, d, hs.set(), got, asOf)
+}
+
+// stillProved reports whether equal versions prove that the table is what the copies
+// hold, and notes that it is fresh.
+func (u *Union) stillProved(d *node, set volset, stats []volume.Stat, asOf int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.names
+	if t == nil || !t.complete || !t.provable || d.on() != set {
+		return false
+	}
+	for i := range stats {
+		c := &d.copies[i]
+		if u.vols[c.vol].exclusive {
+			continue
+		}
+		if c.own || c.version != stats[i].Version() {
+			return false
+		}
+	}
+	t.asOf = asOf
+	if !d.changing {
+		u.account(d, stats, u.now())
+	}
+	return true
+}
+
+// listing is one copy's names.
+type listing struct {
+	entries  []volume.Entry
+	version  volume.Version
+	provable bool
+	st       volume.Stat
+}
+
+// listCopy lists a copy between two looks at its version.
+func (u *Union) listCopy(ctx context.Context, d *node, h *dirHandle) (listing, error) {
+	for try := 0; ; try++ {
+		var l listing
+		before, err := h.d.Stat(ctx)
+		if err != nil {
+			return l, err
+		}
+		u.stats.lists.Add(1)
+		err = h.d.List(ctx, func(e volume.Entry) bool {
+			if !u.hidden(d, e.Name) {
+				l.entries = append(l.entries, e)
+			}
+			return true
+		})
+		if err != nil {
+			return l, err
+		}
+		if l.st, err = h.d.Stat(ctx); err != nil {
+			return l, err
+		}
+		l.version = l.st.Version()
+		same := before.Version() == l.version
+		if same || try == listRetries {
+			l.provable = same && u.quiet(h.vol, &before)
+			return l, nil
+		}
+	}
+}
+
+// quiet reports whether the version in st can be believed: the volume's are exact, or it
+// is old enough.
+func (u *Union) quiet(v int, st *volume.Stat) bool {
+	q := u.vols[v].caps.Quiet
+	if q == 0 {
+		return true
+	}
+	last := st.Ctime
+	if st.Mtime.Compare(last) > 0 {
+		last = st.Mtime
+	}
+	return time.Since(last.Time()) > q
+}
+
+// adoptListing makes the table of d from what the copies listed.
+func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []listing, asOf int64) error {
+	raw, err := u.combine(ctx, d, set, got)
+	if err != nil {
+		return err
+	}
+	fresh, err := u.assignCookies(ctx, d, raw)
+	if err != nil {
+		return err
+	}
+	t := newNames()
+	t.complete, t.asOf, t.provable = true, asOf, true
+	for _, e := range fresh {
+		t.put(e)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.on() != set {
+		return &moved{d.node(), -1}
+	}
+	stats := make([]volume.Stat, 0, set.count())
+	for i := range d.copies {
+		c := &d.copies[i]
+		l := &got[c.vol]
+		c.version, c.own = l.version, false
+		t.provable = t.provable && l.provable
+		stats = append(stats, l.st)
+	}
+	before := int64(0)
+	if d.names != nil {
+		before = d.names.bytes
+		t.round = d.names.round
+	}
+	t.round++
+	d.names = t
+	if !d.changing {
+		u.account(d, stats, u.now())
+	}
+	u.memory.Add(t.bytes - before)
+	return nil
+}
+
+// combine merges the copies' listings by name; conflicts are settled. What was known of
+// names that are the same still is kept.
+func (u *Union) combine(ctx context.Context, d *node, set volset, got []listing) ([]*entry, error) {
+	total := 0
+	for i := range got {
+		total += len(got[i].entries)
+	}
+	all := make([]*entry, 0, total)
+	if set.count() == 1 {
+		v := set.first()
+		for _, e := range got[v].entries {
+			all = append(all, &entry{name: e.Name, phys: e.Name, vols: volset(0).with(v), ino: e.Ino, typ: e.Type})
+		}
+		u.keepKnown(d, all)
+		return all, nil
+	}
+	byName := make(map[vfs.Name][]seenEntry, total)
+	for _, v := range set.list() {
+		for _, e := range got[v].entries {
+			byName[e.Name] = append(byName[e.Name], seenEntry{v, e})
+		}
+	}
+	for name, seen := range byName {
+		es, err := u.arrange(ctx, d, name, seen)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, es...)
+	}
+	u.keepKnown(d, all)
+	return u.uniqueNames(all), nil
+}
+
+// seenEntry is an entry of one copy's listing.
+type seenEntry struct {
+	vol int
+	e   volume.Entry
+}
+
+// keepKnown gives entries the nodes that were known under their names, as hints: they
+// are confirmed when they are looked at, because an inode number may come again.
+func (u *Union) keepKnown(d *node, all []*entry) {
+	const batch = 256 // entries for which d.mu is held at a time
+	for i := 0; i < len(all); i += batch {
+		d.mu.Lock()
+		if d.names == nil {
+			d.mu.Unlock()
+			return
+		}
+		for _, e := range all[i:min(i+batch, len(all))] {
+			o := d.names.byName[e.name]
+			if o == nil {
+				continue
+			}
+			e.cookie = o.cookie
+			if o.phys == e.phys && o.vols.first() == e.vols.first() && (e.ino == 0 || o.ino == 0 || e.ino == o.ino) {
+				e.node, e.at = o.node, o.at
+				if e.typ == 0 {
+					e.typ = o.typ
+				}
+			}
+		}
+		d.mu.Unlock()
+	}
+}
+
+// cookieHash is the cookie that a name has unless another has it.
+func (u *Union) cookieHash(name vfs.Name) vfs.Cookie {
+	c := vfs.Cookie(siphash.Hash(u.cookieKey.k0, u.cookieKey.k1, []byte(name.String()))) & vfs.MaxCookie
+	return max(c, vfs.FirstCookie)
+}
+
+// assignCookies gives every entry without one its cookie, and the list in cookie order.
+func (u *Union) assignCookies(ctx context.Context, d *node, all []*entry) ([]*entry, error) {
+	stored, err := u.storedCookies(d)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		if c, ok := stored[e.name]; ok {
+			e.cookie = c
+		} else if e.cookie == 0 {
+			e.cookie = u.hash(e.name)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool {
+		if all[i].cookie != all[j].cookie {
+			return all[i].cookie < all[j].cookie
+		}
+		return all[i].name.String() < all[j].name.String()
+	})
+	return all, u.separate(ctx, d, all)
+}
+
+// separate moves entries that share a cookie apart and remembers where they went.
+func (u *Union) separate(ctx context.Context, d *node, all []*entry) error {
+	clash := false
+	for i := 1; i < len(all); i++ {
+		clash = clash || all[i].cookie == all[i-1].cookie
+	}
+	if !clash {
+		return nil
+	}
+	taken := make(map[vfs.Cookie]bool, len(all))
+	var late []*entry
+	for _, e := range all {
+		if taken[e.cookie] {
+			late = append(late, e)
+			continue
+		}
+		taken[e.cookie] = true
+	}
+	for _, e := range late {
+		for taken[e.cookie] {
+			e.cookie = nextCookie(e.cookie)
+		}
+		taken[e.cookie] = true
+		u.rememberCookie(ctx, d, e)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].cookie < all[j].cookie })
+	return nil
+}
+
+// nextCookie is the next one to try after a collision.
+func nextCookie(c vfs.Cookie) vfs.Cookie {
+	if c >= vfs.MaxCookie {
+		return vfs.FirstCookie
+	}
+	return c + 1
+}
+
+// cookieFor is the cookie of a new name in the table of d. Needs d.mu.
+func (u *Union) cookieFor(d *node, name vfs.Name) (c vfs.Cookie, moved bool) {
+	c = u.hash(name)
+	for d.names.order.taken(c) {
+		c, moved = nextCookie(c), true
+	}
+	return c, moved
+}
+
+// storedCookies are the names of d whose cookies are not their hashes.
+func (u *Union) storedCookies(d *node) (map[vfs.Name]vfs.Cookie, error) {
+	if u.opt.Index == nil {
+		return nil, nil
+	}
+	list, err := u.opt.Index.Collisions(d.id)
+	if err != nil {
+		u.log.Warn("collisions of a directory cannot be read; cookies are assigned anew", "op", "readdir", "node", d.id, "err", err)
+		return nil, nil
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	m := make(map[vfs.Name]vfs.Cookie, len(list))
+	for _, c := range list {
+		m[c.Name] = c.Cookie
+	}
+	return m, nil
+}
+
+func (u *Union) rememberCookie(ctx context.Context, d *node, e *entry) {
+	if u.opt.Index == nil {
+		return
+	}
+	if err := u.opt.Index.PutCollision(ctx, d.id, meta.Collision{Name: e.name, Cookie: e.cookie}); err != nil && !errors.Is(err, meta.ErrPaused) {
+		u.log.Warn("cookie cannot be remembered; it may change at a restart", "op", "readdir", "node", d.id, "name", e.name.String(), "err", err)
+	}
+}
+
+// checkCopies makes sure that the set of d's copies is known as of a time within
+// trust, and gives that time: a copy that another process made on a further volume
+// brings names. The caller holds no lease.
+func (u *Union) checkCopies(ctx context.Context, d *node) (int64, error) {
+	now := u.now()
+	d.mu.Lock()
+	if d == u.root || u.exempt || u.foreign(d.on()) == 0 {
+		d.copiesAt = now
+		d.mu.Unlock()
+		return now, nil
+	}
+	if d.copiesAt != 0 && now-d.copiesAt < u.trust/2 {
+		at := d.copiesAt
+		d.mu.Unlock()
+		return at, nil
+	}
+	if d.gone || len(d.places) == 0 {
+		gone := d.gone
+		d.mu.Unlock()
+		if gone {
+			return 0, vfs.Stale
+		}
+		return now, nil // reached by handle alone: its open copies are what there is
+	}
+	at := d.places[0]
+	d.mu.Unlock()
+	parent, err := u.resolve(ctx, at.dir)
+	if err != nil {
+		return 0, err
+	}
+	defer parent.put()
+	asOf, err := u.checkCopies(ctx, parent)
+	if err != nil {
+		return 0, err
+	}
+	return u.lookForCopies(ctx, parent, d, at, min(asOf, now))
+}
+
+// foreign are the volumes beside s on which another process may make something.
+func (u *Union) foreign(s volset) volset {
+	var f volset
+	for _, v := range u.vols {
+		if !s.has(v.i) && !v.exclusive {
+			f = f.with(v.i)
+		}
+	}
+	return f
+}
+
+// lookForCopies asks the copies of parent where d has one.
+func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, asOf int64) (int64, error) {
+	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Shared))
+	if err != nil {
+		return 0, err
+	}
+	defer l.Release()
+	hs, err := u.dirsAt(ctx, parent, u.foreign(d.volumes()))
+	if err != nil {
+		return 0, err
+	}
+	defer hs.release()
+	var seen []sighting
+	if hs.set() != 0 {
+		if seen, err = u.lookAll(ctx, hs, at.phys); err != nil {
+			return 0, err
+		}
+	}
+	more := seen[:0]
+	for _, s := range seen {
+		if s.isDir() && (!s.known || s.node.ID == d.id) {
+			more = append(more, s)
+		}
+	}
+	d.mu.Lock()
+	still := len(d.places) > 0 && d.places[0] == at && !d.gone && !d.changing
+	d.mu.Unlock()
+	if len(more) > 0 && still {
+		u.learn(d, at, more, 0)
+		u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
+	}
+	d.mu.Lock()
+	d.copiesAt = asOf
+	d.mu.Unlock()
+	return asOf, nil
+}

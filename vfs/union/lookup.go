@@ -1,0 +1,326 @@
+package union
+
+import (
+	"context"
+	"strings"
+
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/perm"
+)
+
+// Which directories are listed at a look-up, rather than asked name by name.
+const (
+	listBytes = 1 << 20 // a directory not listed yet whose size is at most this is listed (ext4: some 20,000 names)
+	listSmall = 1024    // names: one listed before is listed again whenever its version does not prove it
+	listShare = 4       // a larger one is listed again after as many questions as a listShare-th of its names
+)
+
+// Lookup implements vfs.FS.
+func (u *Union) Lookup(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name) (obj, dirAttr vfs.Attr, err error) {
+	d, err := u.enter(ctx, w, dir)
+	if err != nil {
+		return obj, dirAttr, err
+	}
+	defer d.put()
+	dirAttr, acl, err := u.rightsOf(ctx, w, d)
+	if err != nil {
+		return obj, dirAttr, err
+	}
+	if !d.isDir() {
+		return obj, dirAttr, vfs.NotDir
+	}
+	if err := perm.Search(w, &dirAttr, acl); err != nil {
+		return obj, dirAttr, err
+	}
+	n, err := u.recall(d, name)
+	if n == nil && err == nil {
+		if w.NoWait {
+			return obj, dirAttr, vfs.Again
+		}
+		n, err = u.lookupSlow(ctx, d, name)
+	}
+	if err != nil {
+		return obj, dirAttr, err
+	}
+	defer n.put()
+	obj, err = u.attrsOf(ctx, w, n)
+	return obj, dirAttr, err
+}
+
+func (u *Union) lookupSlow(ctx context.Context, d *node, name vfs.Name) (n *node, err error) {
+	u.stats.asked.Add(1)
+	err = u.again(ctx, func(ctx context.Context) (err error) {
+		n, err = u.lookup(ctx, d, name)
+		return err
+	})
+	return n, err
+}
+
+// recall answers from memory: a node with a reference, NoEnt, or neither.
+func (u *Union) recall(d *node, name vfs.Name) (*node, error) {
+	d.mu.Lock()
+	var e *entry
+	if d.names != nil {
+		e = d.names.byName[name]
+	}
+	if e == nil {
+		gone := u.absent(d, name)
+		d.mu.Unlock()
+		if gone {
+			u.stats.misses.Add(1)
+			return nil, vfs.NoEnt
+		}
+		return nil, nil
+	}
+	if e.node.IsZero() || e.seen != d.names.round || !u.entryFresh(d, e) {
+		d.mu.Unlock()
+		return nil, nil
+	}
+	id := e.node
+	d.mu.Unlock()
+	n := u.table.get(id)
+	if n == nil {
+		return nil, nil
+	}
+	u.stats.hits.Add(1)
+	return n, nil
+}
+
+// lookup finds name in d by asking, and gives its node with a reference. The caller
+// holds no lease.
+func (u *Union) lookup(ctx context.Context, d *node, name vfs.Name) (*node, error) {
+	if err := u.ready(ctx, d, name); err != nil {
+		return nil, err
+	}
+	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+	if err != nil {
+		return nil, err
+	}
+	n, err := u.lookupHeld(ctx, d, name)
+	l.Release()
+	if err != nil {
+		return nil, err
+	}
+	u.markLater(ctx, n)
+	return n, nil
+}
+
+// ready brings what is known of d's names up to date as far as that is worth it for one
+// name. The caller holds no lease.
+func (u *Union) ready(ctx context.Context, d *node, name vfs.Name) error {
+	if d.isGone() {
+		return vfs.Stale
+	}
+	if strings.Contains(name.String(), conflictInfix) || u.worthListing(d) {
+		return u.prove(ctx, d, false)
+	}
+	_, err := u.checkCopies(ctx, d)
+	return err
+}
+
+func (n *node) isGone() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.gone
+}
+
+// worthListing says whether a look-up in d shall list it.
+func (u *Union) worthListing(d *node) bool {
+	if u.opt.Lookups != LookupFull {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.names
+	if t == nil || t.round == 0 {
+		return d.attr.Size <= listBytes
+	}
+	if t.complete && (u.exempt || u.now()-t.asOf < u.trust) {
+		return false
+	}
+	own := !t.provable
+	for i := range d.copies {
+		own = own || d.copies[i].own
+	}
+	return !own || t.order.n <= listSmall || t.asks >= t.order.n/listShare
+}
+
+// lookupHeld is lookup for who holds a lease on d.
+func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, error) {
+	if u.hidden(d, name) {
+		return nil, vfs.NoEnt
+	}
+	d.mu.Lock()
+	if d.gone {
+		d.mu.Unlock()
+		return nil, vfs.Stale
+	}
+	if u.absent(d, name) {
+		d.mu.Unlock()
+		return nil, vfs.NoEnt
+	}
+	if d.names == nil {
+		d.names = newNames()
+	}
+	e := d.names.byName[name]
+	if e == nil || !u.entryFresh(d, e) && e.phys == e.name {
+		d.mu.Unlock()
+		return u.ask(ctx, d, name)
+	}
+	at, vols := place{d.node(), e.name, e.phys}, e.vols
+	d.mu.Unlock()
+	n, err := u.lookAt(ctx, d, at, vols)
+	if err != nil || n != nil {
+		return n, err
+	}
+	u.distrust(d)
+	if at.phys != at.name {
+		return nil, vfs.NoEnt
+	}
+	return u.ask(ctx, d, name)
+}
+
+// lookAt looks at what an entry says, and confirms it. No node and no error: it is not
+// so any more.
+func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*node, error) {
+	hs, err := u.dirsAt(ctx, d, vols)
+	if err != nil {
+		return nil, err
+	}
+	defer hs.release()
+	if hs.set() != vols {
+		return nil, nil
+	}
+	asked := u.now()
+	seen, err := u.lookAll(ctx, hs, at.phys)
+	if err != nil {
+		return nil, err
+	}
+	if len(seen) != vols.count() || len(seen) > 1 && !allDirs(seen) {
+		return nil, nil
+	}
+	n, err := u.settle(ctx, at, seen, u.all)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	if d.names != nil {
+		if e := d.names.byName[at.name]; e != nil && e.phys == at.phys && e.vols == vols {
+			e.node, e.seen, e.at, e.ino = n.id, d.names.round, asked, seen[0].st.Key.Ino
+			d.names.setType(e, n.typ)
+		}
+	}
+	d.mu.Unlock()
+	return n, nil
+}
+
+func allDirs(seen []sighting) bool {
+	for i := range seen {
+		if !seen[i].isDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// distrust makes the names of d be proved before they are believed again: something was
+// not as they say.
+func (u *Union) distrust(d *node) {
+	d.mu.Lock()
+	if d.names != nil {
+		d.names.complete = false
+		d.names.absent = nil
+	}
+	d.mu.Unlock()
+	u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
+}
+
+// ask asks every copy of d for name and notes the answer. The caller holds a lease on d.
+func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) {
+	hs, err := u.dirsAt(ctx, d, u.all)
+	if err != nil {
+		return nil, err
+	}
+	defer hs.release()
+	asked := u.now()
+	seen, err := u.lookAll(ctx, hs, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(seen) == 0 {
+		u.noteAbsent(d, name, asked)
+		return nil, vfs.NoEnt
+	}
+	mine, others, err := u.split(ctx, d, name, seen)
+	if err != nil {
+		return nil, err
+	}
+	at := place{d.node(), name, name}
+	n, err := u.settle(ctx, at, mine, hs.set())
+	if err != nil {
+		return nil, err
+	}
+	u.notePresent(ctx, d, at, mine, n, asked)
+	if len(others) > 0 { // their names must be unique among all: list
+		u.distrust(d)
+	}
+	return n, nil
+}
+
+// noteAbsent notes that no copy of d has name, as of the time asked.
+func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.names == nil {
+		d.names = newNames()
+	}
+	before := d.names.bytes
+	d.names.asks++
+	if e := d.names.byName[name]; e != nil {
+		d.names.remove(e)
+	}
+	if u.opt.Lookups != LookupOff {
+		d.names.miss(name, asked)
+	}
+	u.memory.Add(d.names.bytes - before)
+}
+
+// notePresent notes that name is the node n, seen as mine.
+func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sighting, n *node, asked int64) {
+	var vols volset
+	for i := range mine {
+		vols = vols.with(mine[i].vol)
+	}
+	fresh := entry{name: at.name, phys: at.phys, vols: vols, ino: mine[0].st.Key.Ino, typ: n.typ, node: n.id, at: asked}
+	d.mu.Lock()
+	if d.names == nil {
+		d.names = newNames()
+	}
+	before := d.names.bytes
+	d.names.asks++
+	moved := u.upsert(d, &fresh)
+	grown := d.names.bytes - before
+	d.mu.Unlock()
+	u.charge(grown)
+	if moved {
+		u.rememberCookie(ctx, d, &fresh)
+	}
+}
+
+// upsert puts e into the table of d, or brings what is there up to date; moved: its
+// cookie is not its hash. Needs d.mu.
+func (u *Union) upsert(d *node, e *entry) (moved bool) {
+	t := d.names
+	e.seen = t.round
+	if o := t.byName[e.name]; o != nil {
+		t.setType(o, e.typ)
+		e.cookie = o.cookie
+		o.phys, o.vols, o.ino, o.node, o.seen, o.at = e.phys, e.vols, e.ino, e.node, e.seen, e.at
+		return false
+	}
+	e.cookie, moved = u.cookieFor(d, e.name)
+	kept := *e
+	t.put(&kept)
+	return moved
+}

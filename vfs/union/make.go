@@ -1,0 +1,465 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"sheaf/placement"
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/perm"
+	"sheaf/vfs/volume"
+)
+
+// targetMax is the longest target of a symbolic link, in bytes (PATH_MAX without
+// its NUL).
+const targetMax = 4095
+
+// makeTries bounds how often a Make begins anew because something came between: a copy had to
+// be made, a volume was full, another process took the name.
+const makeTries = 3 * MaxVolumes
+
+// making is one Make under way.
+type making struct {
+	w      *vfs.Who
+	d      *node
+	name   vfs.Name
+	how    *vfs.How
+	vol    int    // chosen; -1: not yet
+	unfit  volset // cannot take it
+	why    error  // of the last of these
+	attr   vfs.Attr
+	change vfs.Change
+	sync   *dirHandle // to be flushed, with a reference
+	file   *openFile  // to be flushed too, with a reference
+	over   *node      // what was found under the name, with a reference
+}
+
+// Make implements vfs.FS.
+func (u *Union) Make(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name, how *vfs.How) (vfs.Attr, vfs.Change, error) {
+	if w.NoWait {
+		return vfs.Attr{}, vfs.Change{}, vfs.Again
+	}
+	d, err := u.enter(ctx, w, dir)
+	if err != nil {
+		return vfs.Attr{}, vfs.Change{}, err
+	}
+	defer d.put()
+	m := &making{w: w, d: d, name: name, how: how, vol: -1}
+	err = u.again(ctx, func(ctx context.Context) error { return u.makeAny(ctx, m) })
+	return m.attr, m.change, u.finishMake(ctx, m, err)
+}
+
+// finishMake makes what was made durable, without a lease.
+func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
+	ctx = context.WithoutCancel(ctx)
+	if m.file != nil {
+		if err == nil && !m.w.Async {
+			err = m.file.sync(ctx, u, false)
+		}
+		m.file.release(u)
+	}
+	if m.sync != nil {
+		if err == nil && !m.w.Async {
+			err = u.syncDir(ctx, m.sync)
+		}
+		m.sync.release()
+	}
+	if m.over != nil {
+		defer m.over.put()
+		if err == nil && m.how.Exists == vfs.Unchecked {
+			var ch vfs.Change
+			ch, err = u.SetAttr(ctx, m.w, m.over.node(), &vfs.SetAttr{Mask: m.how.Set.Mask & vfs.SetSize, Size: m.how.Set.Size}, nil)
+			if ch.HasAfter {
+				m.attr = ch.After
+			}
+		}
+	}
+	return err
+}
+
+func (u *Union) syncDir(ctx context.Context, h *dirHandle) error {
+	u.stats.syncs.Add(1)
+	return h.d.Sync(ctx)
+}
+
+// makeAny tries until an attempt says how it ends.
+func (u *Union) makeAny(ctx context.Context, m *making) error {
+	for range makeTries {
+		if m.d.isDir() {
+			if _, err := u.checkCopies(ctx, m.d); err != nil {
+				return err
+			}
+		}
+		again, err := u.makeOnce(ctx, m)
+		if err != nil || !again {
+			return err
+		}
+		if m.vol < 0 {
+			continue
+		}
+		err = u.ensureCopy(ctx, m.d, m.vol)
+		var unfit *errUnfit
+		if errors.As(err, &unfit) {
+			m.refuse(unfit.err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return &vfs.Error{Status: vfs.Jukebox, Op: "make", Object: m.name.String(), Err: m.why}
+}
+
+// refuse notes that the chosen volume cannot take it.
+func (m *making) refuse(why error) {
+	m.unfit, m.why, m.vol = m.unfit.with(m.vol), why, -1
+}
+
+// makeOnce is one attempt under the lease on the directory. again: m.vol must get a copy of
+// the directory, or another volume be chosen.
+func (u *Union) makeOnce(ctx context.Context, m *making) (again bool, err error) {
+	l, err := u.leases.Acquire(ctx, lease.Node(m.d.id, lease.Exclusive))
+	if err != nil {
+		return false, err
+	}
+	defer l.Release()
+	da, acl, err := u.before(ctx, m.w, m.d, &m.change)
+	if err != nil {
+		return false, err
+	}
+	if !m.d.isDir() {
+		return false, vfs.NotDir
+	}
+	if err := u.validHow(m.how); err != nil {
+		return false, err
+	}
+	if err := perm.Search(m.w, &da, acl); err != nil {
+		return false, err
+	}
+	n, err := u.lookupHeld(ctx, m.d, m.name)
+	if err == nil {
+		return false, u.makeOver(ctx, m, n)
+	}
+	if vfs.StatusOf(err) != vfs.NoEnt {
+		return false, err
+	}
+	if u.hidden(m.d, m.name) {
+		return false, vfs.Acces
+	}
+	if err := perm.Add(m.w, &da, acl); err != nil {
+		return false, err
+	}
+	acls, err := u.aclsOf(ctx, m.w, m.d)
+	if err != nil {
+		return false, err
+	}
+	born, err := perm.Birth(m.w, &da, acls.Default, m.how)
+	if err != nil {
+		return false, err
+	}
+	if m.vol < 0 {
+		if m.vol, err = u.choose(ctx, m); err != nil {
+			return false, err
+		}
+	}
+	if !m.d.volumes().has(m.vol) {
+		return true, nil
+	}
+	return u.bear(ctx, m, &born)
+}
+
+// validHow checks what depends on the arguments alone.
+func (u *Union) validHow(how *vfs.How) error {
+	switch how.Type {
+	case vfs.Regular:
+		if how.Exists > vfs.Exclusive {
+			return vfs.Inval
+		}
+		if how.Exists != vfs.Exclusive && how.Set.Has(vfs.SetSize) && how.Set.Size > u.maxFileSize() {
+			return vfs.FBig
+		}
+	case vfs.Directory:
+	case vfs.Symlink:
+		switch {
+		case how.Target == "" || strings.IndexByte(how.Target, 0) >= 0:
+			return vfs.Inval
+		case len(how.Target) > targetMax:
+			return vfs.NameTooLong
+		}
+	case vfs.Block, vfs.Char, vfs.FIFO, vfs.Socket:
+	default:
+		return vfs.BadType
+	}
+	return perm.ValidTimes(&how.Set)
+}
+
+// makeOver is Make of a name that n has (RFC 1813 section 3.3.8). Takes the reference to n.
+func (u *Union) makeOver(ctx context.Context, m *making, n *node) error {
+	if m.how.Type != vfs.Regular || n.typ != vfs.Regular || m.how.Exists == vfs.Guarded {
+		n.put()
+		return vfs.Exist
+	}
+	a, err := u.attrsNoWait(ctx, n)
+	if err != nil {
+		n.put()
+		return err
+	}
+	if m.how.Exists == vfs.Exclusive && !perm.SameExclusive(&a, m.how.Verifier) {
+		n.put()
+		return vfs.Exist
+	}
+	m.attr, m.over = a, n
+	return nil
+}
+
+// attrsNoWait is n's attributes for who holds another lease and so cannot wait for n's.
+func (u *Union) attrsNoWait(ctx context.Context, n *node) (vfs.Attr, error) {
+	a, ok, err := u.peek(n)
+	if ok || err != nil {
+		return a, err
+	}
+	l, ok := u.leases.TryAcquire(lease.Node(n.id, lease.Shared))
+	if !ok {
+		return a, &vfs.Error{Status: vfs.Jukebox, Op: "stat", Object: n.id.String(), Err: errors.New("it is being changed")}
+	}
+	defer l.Release()
+	return u.refresh(ctx, n)
+}
+
+// choose asks the policy for a volume among those that can take it.
+func (u *Union) choose(ctx context.Context, m *making) (int, error) {
+	var list []int
+	for _, v := range u.vols {
+		if m.unfit.has(v.i) {
+			continue
+		}
+		switch can, special := &v.caps, m.how.Type == vfs.Block || m.how.Type == vfs.Char; {
+		case m.how.Type == vfs.Symlink && !can.Symlinks, special && !can.Special:
+			if m.why == nil {
+				m.why = vfs.BadType
+			}
+		case can.ReadOnly:
+			if m.why == nil {
+				m.why = vfs.ROFS
+			}
+		default:
+			list = append(list, v.i)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return -1, m.why
+	case 1:
+		return list[0], nil
+	}
+	h := placement.Hints{Type: m.how.Type, Dir: m.d.id, Sibling: -1}
+	m.d.mu.Lock()
+	sibling := m.d.sibling
+	m.d.mu.Unlock()
+	candidates := make([]placement.Volume, 0, len(list))
+	for i, v := range list {
+		if v == sibling {
+			h.Sibling = i
+		}
+		candidates = append(candidates, u.candidate(ctx, v))
+	}
+	c, err := u.opt.Policy.Choose(candidates, &h, &u.chance)
+	if err != nil {
+		if m.why != nil {
+			return -1, m.why
+		}
+		return -1, err
+	}
+	return list[c.Index], nil
+}
+
+// bear makes the object on the chosen volume.
+func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again bool, err error) {
+	h, err := u.dirAt(ctx, m.d, m.vol)
+	if err != nil {
+		return false, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	u.begin(m.d)
+	defer u.end(m.d)
+	s := sighting{vol: m.vol, at: u.now()}
+	f, sub, err := m.create(ctx, h.d, born, &s)
+	switch vfs.StatusOf(err) {
+	case vfs.OK:
+	case vfs.Exist: // another process was faster: look again
+		h.release()
+		u.distrust(m.d)
+		return true, nil
+	case vfs.NoSpc, vfs.DQuot, vfs.ROFS:
+		h.release()
+		m.refuse(err)
+		return true, nil
+	case vfs.Perm:
+		h.release()
+		if u.vols[m.vol].caps.Chown {
+			return false, err
+		}
+		m.refuse(err)
+		return true, nil
+	default:
+		h.release()
+		return false, err
+	}
+	m.sync = h
+	return false, u.born(ctx, m, &s, f, sub)
+}
+
+// create calls the volume.
+func (m *making) create(ctx context.Context, d volume.Dir, born *perm.Born, s *sighting) (f volume.File, sub volume.Dir, err error) {
+	n := volume.New{Mode: born.Mode, UID: born.UID, GID: born.GID}
+	if len(born.ACLs.Access)+len(born.ACLs.Default) > 0 {
+		n.ACLs = &born.ACLs
+	}
+	m.times(&n)
+	switch m.how.Type {
+	case vfs.Regular:
+		f, s.st, s.id, err = d.Create(ctx, m.name, &n)
+	case vfs.Directory:
+		sub, s.st, s.id, err = d.Mkdir(ctx, m.name, &n)
+	case vfs.Symlink:
+		s.st, s.id, err = d.Symlink(ctx, m.name, m.how.Target, &n)
+	default:
+		s.st, s.id, err = d.Mknod(ctx, m.name, m.how.Type, m.how.Major, m.how.Minor, &n)
+	}
+	if err != nil || f == nil || !m.how.Set.Has(vfs.SetSize) || m.how.Exists == vfs.Exclusive || m.how.Set.Size == 0 {
+		return f, sub, err
+	}
+	set := vfs.SetAttr{Mask: vfs.SetSize, Size: m.how.Set.Size}
+	if n.Times {
+		set.Mask |= vfs.SetAtime | vfs.SetMtime
+		set.Atime, set.Mtime = n.Atime, n.Mtime
+	}
+	if err = f.SetAttr(ctx, &set); err == nil {
+		s.st, err = f.Stat(ctx)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close(), d.Unlink(ctx, m.name))
+	}
+	return f, nil, nil
+}
+
+// times sets the times of birth that the caller wants.
+func (m *making) times(n *volume.New) {
+	set := &m.how.Set
+	if m.how.Type == vfs.Regular && m.how.Exists == vfs.Exclusive {
+		n.Times = true
+		n.Atime, n.Mtime = perm.ExclusiveTimes(m.how.Verifier)
+		return
+	}
+	if !set.Has(vfs.SetAtime | vfs.SetMtime) {
+		return
+	}
+	now := vfs.TimeOf(time.Now())
+	n.Times, n.Atime, n.Mtime = true, now, now
+	if set.Has(vfs.SetAtime) {
+		n.Atime = set.Atime
+	}
+	if set.Has(vfs.SetMtime) {
+		n.Mtime = set.Mtime
+	}
+}
+
+// born takes a new object into memory.
+func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File, sub volume.Dir) error {
+	s.trusted = old(s.id.Key)
+	at := place{m.d.node(), m.name, m.name}
+	n, err := u.intern(ctx, at, u.vols[s.vol].birthNode(&s.id), s)
+	if err != nil {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+		if sub != nil {
+			err = errors.Join(err, sub.Close())
+		}
+		return err
+	}
+	defer n.put()
+	u.learn(n, at, []sighting{*s}, u.all)
+	now := u.now()
+	n.mu.Lock()
+	m.attr = n.attr
+	if n.isDir() && n.names == nil { // it is empty: nothing has to be asked for until that is old
+		n.names = newNames()
+		n.names.complete, n.names.asOf, n.names.round = true, now, 1
+		n.copies[0].own = true
+	}
+	n.mu.Unlock()
+	if f != nil {
+		o := u.files.keep(u, n, f, true)
+		if m.how.Set.Has(vfs.SetSize) && m.how.Exists != vfs.Exclusive && m.how.Set.Size > 0 {
+			o.written.Add(1)
+			m.file = o
+		} else {
+			o.release(u)
+		}
+	}
+	if sub != nil {
+		if h, err := u.keepDir(n, s.vol, s.id, sub); err == nil {
+			h.release()
+		}
+	}
+	u.addName(ctx, m.d, at, n, volset(0).with(s.vol))
+	if m.how.Type == vfs.Regular {
+		m.d.mu.Lock()
+		m.d.sibling = s.vol
+		m.d.mu.Unlock()
+	}
+	return u.after(ctx, m.d, &m.change, true)
+}
+
+// addName notes a name that we made. The caller holds the exclusive lease on d.
+func (u *Union) addName(ctx context.Context, d *node, at place, n *node, vols volset) {
+	n.mu.Lock()
+	ino := uint64(0)
+	if len(n.copies) > 0 {
+		ino = n.copies[0].id.Ino
+	}
+	n.mu.Unlock()
+	e := entry{name: at.name, phys: at.phys, vols: vols, ino: ino, typ: n.typ, node: n.id, at: u.now()}
+	d.mu.Lock()
+	for _, v := range vols.list() {
+		if c := d.copyOn(v); c != nil {
+			c.own = true
+		}
+	}
+	if d.names == nil {
+		d.names = newNames()
+	}
+	before := d.names.bytes
+	moved := u.upsert(d, &e)
+	grown := d.names.bytes - before
+	d.mu.Unlock()
+	u.charge(grown)
+	if moved {
+		u.rememberCookie(ctx, d, &e)
+	}
+}
+
+// dropName notes that a name is no more, by a change of ours. The caller holds the
+// exclusive lease on d.
+func (u *Union) dropName(d *node, name vfs.Name, vols volset) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range vols.list() {
+		if c := d.copyOn(v); c != nil {
+			c.own = true
+		}
+	}
+	if d.names == nil {
+		return
+	}
+	if e := d.names.byName[name]; e != nil {
+		before := d.names.bytes
+		d.names.remove(e)
+		u.memory.Add(d.names.bytes - before)
+	}
+	if u.opt.Lookups != LookupOff {
+		d.names.miss(name, u.now())
+	}
+}

@@ -1,0 +1,217 @@
+package union
+
+import (
+	"math/bits"
+	"sort"
+
+	"sheaf/vfs"
+)
+
+// MaxVolumes is the most volumes a share can have: a set of them is one word.
+const MaxVolumes = 64
+
+// volset is a set of volumes by their position in Options.Volumes.
+type volset uint64
+
+func (s volset) has(v int) bool     { return s>>uint(v)&1 != 0 }
+func (s volset) with(v int) volset  { return s | 1<<uint(v) }
+func (s volset) minus(v int) volset { return s &^ (1 << uint(v)) }
+func (s volset) count() int         { return bits.OnesCount64(uint64(s)) }
+
+// first is the lowest volume of s, or -1.
+func (s volset) first() int {
+	if s == 0 {
+		return -1
+	}
+	return bits.TrailingZeros64(uint64(s))
+}
+
+// list is the volumes of s in order.
+func (s volset) list() []int {
+	l := make([]int, 0, s.count())
+	for ; s != 0; s &= s - 1 {
+		l = append(l, bits.TrailingZeros64(uint64(s)))
+	}
+	return l
+}
+
+// entry is what is known of one name that is present in a directory. All but name,
+// phys and cookie is guarded by the mu of the directory's node.
+type entry struct {
+	name   vfs.Name
+	phys   vfs.Name // what it is called on its volumes; another than name for the loser of a conflict
+	cookie vfs.Cookie
+	vols   volset     // the volumes that have it; more than one only for a directory
+	ino    uint64     // on the first of vols, as listed; 0: not told
+	typ    vfs.Type   // 0: not told
+	node   vfs.NodeID // zero until the object was seen
+	seen   uint64     // names.round in which node was confirmed
+	at     int64      // when the name was last asked for by itself
+}
+
+// entryBytes is about what an entry takes beside its name: the struct, its place
+// in the map and in the order.
+const entryBytes = 200
+
+// names is the name table of one directory. It is guarded by the mu of the
+// directory's node.
+type names struct {
+	byName map[vfs.Name]*entry
+	order  order
+	bytes  int64
+
+	// complete says that byName held every name at the time asOf, and still does as far as
+	// this process changed the directory since.
+	complete bool
+	asOf     int64
+	provable bool   // versions were taken such that equal ones prove completeness
+	round    uint64 // counts listings
+
+	absent map[vfs.Name]int64 // when each was asked for; of a directory that is not complete
+	asks   int                // names asked for since the last listing
+	dirs   int                // entries known to be directories; exact when complete
+}
+
+// absentMax bounds the absences remembered for one directory that is not listed.
+const absentMax = 4096
+
+func newNames() *names { return &names{byName: make(map[vfs.Name]*entry)} }
+
+// put adds e. Its name is not there yet, and its cookie not taken.
+func (t *names) put(e *entry) {
+	t.byName[e.name] = e
+	t.order.insert(e)
+	t.bytes += entryBytes + int64(len(e.name.String()))
+	if e.typ == vfs.Directory {
+		t.dirs++
+	}
+	delete(t.absent, e.name)
+}
+
+// remove takes e out.
+func (t *names) remove(e *entry) {
+	if t.byName[e.name] != e {
+		return
+	}
+	delete(t.byName, e.name)
+	t.order.remove(e)
+	t.bytes -= entryBytes + int64(len(e.name.String()))
+	if e.typ == vfs.Directory {
+		t.dirs--
+	}
+}
+
+// setType notes an entry's type.
+func (t *names) setType(e *entry, typ vfs.Type) {
+	if e.typ == vfs.Directory {
+		t.dirs--
+	}
+	if e.typ = typ; typ == vfs.Directory {
+		t.dirs++
+	}
+}
+
+// miss remembers that name was absent at the time at.
+func (t *names) miss(name vfs.Name, at int64) {
+	if t.complete {
+		return
+	}
+	if t.absent == nil {
+		t.absent = make(map[vfs.Name]int64)
+	}
+	if len(t.absent) >= absentMax {
+		for old := range t.absent { // any: the map's order is random
+			delete(t.absent, old)
+			break
+		}
+	}
+	t.absent[name] = at
+}
+
+// chunkMax is the most entries of a chunk of an order; a full one is halved.
+const chunkMax = 512
+
+// order keeps entries by cookie, in chunks: inserting into a directory of n entries
+// moves at most chunkMax pointers, and n/chunkMax more when a chunk is halved.
+type order struct {
+	chunks [][]*entry // none empty
+	n      int
+}
+
+// chunkOf is the chunk that holds c, or would.
+func (o *order) chunkOf(c vfs.Cookie) int {
+	i := sort.Search(len(o.chunks), func(i int) bool { return o.chunks[i][0].cookie > c })
+	return max(0, i-1)
+}
+
+// placeIn is the position of the first entry of chunk whose cookie is at least c.
+func placeIn(chunk []*entry, c vfs.Cookie) int {
+	return sort.Search(len(chunk), func(i int) bool { return chunk[i].cookie >= c })
+}
+
+func (o *order) insert(e *entry) {
+	o.n++
+	if len(o.chunks) == 0 {
+		o.chunks = [][]*entry{{e}}
+		return
+	}
+	i := o.chunkOf(e.cookie)
+	c := o.chunks[i]
+	j := placeIn(c, e.cookie)
+	c = append(c, nil)
+	copy(c[j+1:], c[j:])
+	c[j] = e
+	o.chunks[i] = c
+	if len(c) < chunkMax {
+		return
+	}
+	half := append(make([]*entry, 0, chunkMax), c[len(c)/2:]...)
+	clear(c[len(c)/2:])
+	o.chunks[i] = c[:len(c)/2]
+	o.chunks = append(o.chunks, nil)
+	copy(o.chunks[i+2:], o.chunks[i+1:])
+	o.chunks[i+1] = half
+}
+
+func (o *order) remove(e *entry) {
+	if len(o.chunks) == 0 {
+		return
+	}
+	i := o.chunkOf(e.cookie)
+	c := o.chunks[i]
+	j := placeIn(c, e.cookie)
+	if j == len(c) || c[j] != e {
+		return
+	}
+	o.n--
+	copy(c[j:], c[j+1:])
+	c[len(c)-1] = nil
+	if o.chunks[i] = c[:len(c)-1]; len(o.chunks[i]) == 0 {
+		o.chunks = append(o.chunks[:i], o.chunks[i+1:]...)
+	}
+}
+
+// taken reports whether some entry has the cookie c.
+func (o *order) taken(c vfs.Cookie) bool {
+	if len(o.chunks) == 0 {
+		return false
+	}
+	chunk := o.chunks[o.chunkOf(c)]
+	j := placeIn(chunk, c)
+	return j < len(chunk) && chunk[j].cookie == c
+}
+
+// after appends to page up to max entries whose cookies are greater than c.
+func (o *order) after(c vfs.Cookie, page []*entry, max int) []*entry {
+	if len(o.chunks) == 0 {
+		return page
+	}
+	i := o.chunkOf(c)
+	j := placeIn(o.chunks[i], c+1)
+	for ; i < len(o.chunks) && len(page) < max; i, j = i+1, 0 {
+		for ; j < len(o.chunks[i]) && len(page) < max; j++ {
+			page = append(page, o.chunks[i][j])
+		}
+	}
+	return page
+}

@@ -1,0 +1,271 @@
+package union
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// node is an object of the share in memory. There is at most one for an id at
+// a time: it leaves the table only when nobody refers to it.
+type node struct {
+	id    vfs.NodeID
+	birth vfs.Birth
+	typ   vfs.Type
+
+	refs atomic.Int32 // who uses it; changed from 0 only under the shard's mu
+	hot  atomic.Bool  // used since the last sweep
+
+	mu sync.Mutex // held for memory only, never while anything waits
+
+	gone      bool   // removed: Stale for ever
+	changing  bool   // an operation that holds the exclusive lease is changing it
+	changes   uint64 // counts changes, so that what was asked before one is not stored after it
+	changedAt int64  // when the last one ended
+
+	attr   vfs.Attr // logical; valid if attrAt is not 0
+	attrAt int64    // when the volume was last asked
+
+	acls    *vfs.ACLs // as of aclTime
+	aclTime vfs.Time  // physical ctime of copies[0] that acls were read at
+
+	copies []copyOf // in volume order for directories; else exactly one
+	places []place  // a directory has one, the root none; else the names that are known
+
+	names *names        // of a directory; nil: nothing is known
+	home  int           // volume of a directory's home copy: its mode, owner and ACL are the directory's
+	fill  chan struct{} // of a directory: held by who lists it
+	file  *openFile
+
+	copiesAt int64 // of a directory: as of when the set of its copies is known
+	sibling  int   // volume that took a directory's last object; below 0: none
+}
+
+// copyOf is where a node lies on one volume.
+type copyOf struct {
+	vol     int
+	id      volume.Identity
+	trusted bool // id.Key was seen later than volume.KeyQuiet after its birth
+	marked  bool // a believed mark lies beside it
+
+	ctime, mtime vfs.Time       // physical, as last accounted for
+	version      volume.Version // of a directory, at which it was listed
+	own          bool           // changed by ourselves since
+	dir          *dirHandle
+}
+
+// place is a name of a node.
+type place struct {
+	dir  vfs.Node
+	name vfs.Name
+	phys vfs.Name // on the volume
+}
+
+// nodeBytes is about what a node takes in memory, with its places and map entries.
+const nodeBytes = 900
+
+func (n *node) node() vfs.Node { return vfs.Node{ID: n.id, Birth: n.birth} }
+func (n *node) isDir() bool    { return n.typ == vfs.Directory }
+
+// copyOn is the copy on volume v, or nil. Needs n.mu.
+func (n *node) copyOn(v int) *copyOf {
+	for i := range n.copies {
+		if n.copies[i].vol == v {
+			return &n.copies[i]
+		}
+	}
+	return nil
+}
+
+// on is the set of volumes that n lies on. Needs n.mu.
+func (n *node) on() volset {
+	var s volset
+	for i := range n.copies {
+		s = s.with(n.copies[i].vol)
+	}
+	return s
+}
+
+// volumes is on for who does not hold n.mu.
+func (n *node) volumes() volset {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.on()
+}
+
+// begin announces a change. The caller holds the exclusive lease on n.
+func (u *Union) begin(n *node) {
+	n.mu.Lock()
+	n.changing = true
+	n.changes++
+	n.mu.Unlock()
+}
+
+// end ends it.
+func (u *Union) end(n *node) {
+	n.mu.Lock()
+	n.changing = false
+	n.changes++
+	n.changedAt = u.now()
+	n.mu.Unlock()
+}
+
+// table holds the nodes in memory, by fileid: two living nodes with one fileid
+// must not be.
+type table struct{ shards [tableShards]tableShard }
+
+// tableShards is how many locks the table is cut into; with a thousand calls in flight
+// two of them rarely meet.
+const tableShards = 256
+
+type tableShard struct {
+	mu sync.Mutex
+	m  map[uint64]*node
+	_  [40]byte // keeps neighbours off this shard's cache line
+}
+
+func (t *table) init() {
+	for i := range t.shards {
+		t.shards[i].m = make(map[uint64]*node)
+	}
+}
+
+func (t *table) shard(id vfs.NodeID) *tableShard { return &t.shards[id[7]] }
+
+// get is the node id with a reference, or nil.
+func (t *table) get(id vfs.NodeID) *node {
+	s := t.shard(id)
+	s.mu.Lock()
+	n := s.m[id.FileID()]
+	if n == nil || n.id != id {
+		s.mu.Unlock()
+		return nil
+	}
+	n.refs.Add(1)
+	s.mu.Unlock()
+	if !n.hot.Load() {
+		n.hot.Store(true)
+	}
+	return n
+}
+
+// add puts n there with a reference, or gives the one that is there already.
+// taken: another node has its fileid.
+func (t *table) add(n *node) (there *node, added, taken bool) {
+	s := t.shard(n.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.m[n.id.FileID()]; old != nil {
+		if old.id != n.id {
+			return nil, false, true
+		}
+		old.refs.Add(1)
+		old.hot.Store(true)
+		return old, false, false
+	}
+	n.refs.Add(1)
+	n.hot.Store(true)
+	s.m[n.id.FileID()] = n
+	return n, true, false
+}
+
+// put gives a reference back.
+func (n *node) put() { n.refs.Add(-1) }
+
+// charge accounts for memory and makes room when it is too much.
+func (u *Union) charge(bytes int64) {
+	if u.memory.Add(bytes) > u.opt.Memory && u.sweeping.CompareAndSwap(false, true) {
+		u.sweep()
+		u.sweeping.Store(false)
+	}
+}
+
+// sweep forgets nodes that nobody uses, those not used since the last sweep
+// first, until memory is below the bound by a sixteenth. Name tables go before nodes in
+// use would have to.
+func (u *Union) sweep() {
+	goal := u.opt.Memory - u.opt.Memory/16
+	for range 2 { // the first pass cools what is hot
+		for i := range u.table.shards {
+			if u.memory.Load() <= goal {
+				return
+			}
+			u.sweepShard(&u.table.shards[i])
+		}
+	}
+}
+
+func (u *Union) sweepShard(s *tableShard) {
+	s.mu.Lock()
+	var out []*node
+	for id, n := range s.m {
+		if n == u.root || n.refs.Load() != 0 || n.hot.Swap(false) {
+			continue
+		}
+		n.mu.Lock()
+		busy := n.file != nil
+		n.mu.Unlock()
+		if busy {
+			continue
+		}
+		delete(s.m, id)
+		out = append(out, n)
+	}
+	s.mu.Unlock()
+	for _, n := range out {
+		u.forget(n)
+	}
+}
+
+// forget takes what else knows n in memory away from it. It is out of the table.
+func (u *Union) forget(n *node) {
+	n.mu.Lock()
+	copies := append([]copyOf(nil), n.copies...)
+	var doomed []*dirHandle
+	for i := range n.copies {
+		if h := n.copies[i].dir; h != nil {
+			doomed = append(doomed, h)
+			n.copies[i].dir = nil
+		}
+	}
+	freed := int64(nodeBytes)
+	if n.names != nil {
+		freed += n.names.bytes
+		n.names = nil
+	}
+	n.mu.Unlock()
+	for _, c := range copies {
+		u.vols[c.vol].unkey(c.id.Key, n)
+	}
+	for _, h := range doomed {
+		u.dirs.doom(h)
+	}
+	u.memory.Add(-freed)
+}
+
+// retire makes n Stale for ever: its object was removed. Whoever refers to it
+// learns that from n.gone.
+func (u *Union) retire(n *node) {
+	n.mu.Lock()
+	n.gone = true
+	f := n.file
+	n.file = nil
+	n.mu.Unlock()
+	if f != nil {
+		u.files.drop(u, f)
+	}
+	s := u.table.shard(n.id)
+	s.mu.Lock()
+	mine := s.m[n.id.FileID()] == n
+	if mine {
+		delete(s.m, n.id.FileID())
+	}
+	s.mu.Unlock()
+	if mine {
+		u.forget(n)
+	}
+	u.scans.gone.add(n.id)
+	u.dropRow(n)
+}

@@ -1,0 +1,115 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// recordMax bounds the small files of ours on a volume, in bytes.
+const recordMax = 64 << 10
+
+// privateDir opens a directory beneath the volume's PrivateName, made if asked. Without
+// making, a directory that is not there is nil.
+func (v *vol) privateDir(ctx context.Context, name vfs.Name, make bool) (volume.Dir, error) {
+	p := v.v.Private()
+	d, err := p.OpenDir(ctx, name)
+	if vfs.StatusOf(err) != vfs.NoEnt {
+		return d, err
+	}
+	if !make {
+		return nil, nil
+	}
+	d, _, _, err = p.Mkdir(ctx, name, &volume.New{Mode: 0o700})
+	if vfs.StatusOf(err) == vfs.Exist { // by another call at the same moment
+		return p.OpenDir(ctx, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Sync(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// writePrivate writes a small file durably, replacing what has its name: first beside it,
+// so that it is there as a whole or not at all.
+func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (err error) {
+	d, err := v.privateDir(ctx, dir, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	tmp := vfs.MustName(fmt.Sprintf("%s.%016x.tmp", name, randomWord()))
+	f, _, _, err := d.Create(ctx, tmp, &volume.New{Mode: 0o600})
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(ctx, b, 0)
+	if err == nil {
+		err = f.Sync(ctx, false)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = d.Rename(ctx, tmp, d, name, false)
+	}
+	if err != nil {
+		return errors.Join(err, d.Unlink(ctx, tmp))
+	}
+	return d.Sync(ctx)
+}
+
+// removePrivate removes a small file, if it is there. It may come back at a power cut.
+func (v *vol) removePrivate(ctx context.Context, dir, name vfs.Name) error {
+	d, err := v.privateDir(ctx, dir, false)
+	if err != nil || d == nil {
+		return err
+	}
+	err = d.Unlink(ctx, name)
+	if vfs.StatusOf(err) == vfs.NoEnt {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
+// eachPrivate calls f with every small file of a directory of ours.
+func (v *vol) eachPrivate(ctx context.Context, dir vfs.Name, f func(name vfs.Name, b []byte)) (err error) {
+	d, err := v.privateDir(ctx, dir, false)
+	if err != nil || d == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	var list []vfs.Name
+	if err := d.List(ctx, func(e volume.Entry) bool { list = append(list, e.Name); return true }); err != nil {
+		return err
+	}
+	for _, name := range list {
+		st, err := d.StatAt(ctx, name)
+		if err != nil {
+			return err
+		}
+		if st.Type != vfs.Regular || st.Size > recordMax {
+			continue
+		}
+		b, err := readSmall(ctx, d, name, int(st.Size))
+		if err != nil {
+			return err
+		}
+		f(name, b)
+	}
+	return nil
+}
+
+func readSmall(ctx context.Context, d volume.Dir, name vfs.Name, size int) (b []byte, err error) {
+	f, err := d.Open(ctx, name, volume.Read)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b = make([]byte, size)
+	n, err := f.ReadAt(ctx, b, 0)
+	return b[:n], err
+}

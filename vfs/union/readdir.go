@@ -1,0 +1,203 @@
+package union
+
+import (
+	"context"
+	"sync"
+
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/perm"
+)
+
+// readPage is how many entries ReadDir takes from memory, and looks at, at a time.
+const readPage = 64
+
+// readWorkers is how many entries of a page are looked at at once: on a disk that is
+// cold each costs a seek.
+const readWorkers = 8
+
+// ReadDir implements vfs.FS. The attributes are those before the first entry was read.
+func (u *Union) ReadDir(ctx context.Context, w *vfs.Who, dir vfs.Node, after vfs.Cookie, attrs bool, each func(*vfs.DirEntry) bool) (a vfs.Attr, eof bool, err error) {
+	if w.NoWait {
+		return a, false, vfs.Again
+	}
+	d, err := u.enter(ctx, w, dir)
+	if err != nil {
+		return a, false, err
+	}
+	defer d.put()
+	a, acl, err := u.rightsOf(ctx, w, d)
+	if err != nil {
+		return a, false, err
+	}
+	if !d.isDir() {
+		return a, false, vfs.NotDir
+	}
+	if err := perm.List(w, &a, acl); err != nil {
+		return a, false, err
+	}
+	attrs = attrs && perm.Search(w, &a, acl) == nil // stat(2) would not tell either
+	for {
+		var page []vfs.DirEntry
+		err := u.again(ctx, func(ctx context.Context) (err error) {
+			page, err = u.readPage(ctx, d, after, attrs)
+			return err
+		})
+		if err != nil {
+			return a, false, err
+		}
+		for i := range page {
+			if !each(&page[i]) {
+				return a, false, nil
+			}
+			after = page[i].Cookie
+		}
+		if len(page) < readPage {
+			return a, true, nil
+		}
+	}
+}
+
+// readPage is the next entries of d after a cookie.
+func (u *Union) readPage(ctx context.Context, d *node, after vfs.Cookie, attrs bool) ([]vfs.DirEntry, error) {
+	for range searches {
+		if err := u.prove(ctx, d, false); err != nil {
+			return nil, err
+		}
+		if after >= vfs.MaxCookie {
+			return nil, nil
+		}
+		l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+		if err != nil {
+			return nil, err
+		}
+		page, ok, err := u.readHeld(ctx, d, after, attrs)
+		l.Release()
+		if ok || err != nil {
+			return page, err
+		}
+	}
+	return nil, &vfs.Error{Status: vfs.Jukebox, Op: "readdir", Object: d.id.String()}
+}
+
+// pageEntry is an entry taken out of the table, with what is to be looked at.
+type pageEntry struct {
+	at   place
+	vols volset
+	out  vfs.DirEntry
+	look bool
+	gone bool
+}
+
+// readHeld is readPage under the lease on d; not ok: the table was dropped meanwhile.
+func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs bool) ([]vfs.DirEntry, bool, error) {
+	d.mu.Lock()
+	if d.names == nil || !d.names.complete {
+		gone := d.gone
+		d.mu.Unlock()
+		if gone {
+			return nil, false, vfs.Stale
+		}
+		return nil, false, nil
+	}
+	var room [readPage]*entry
+	found := d.names.order.after(after, room[:0], readPage)
+	page := make([]pageEntry, len(found))
+	for i, e := range found {
+		p := &page[i]
+		p.at, p.vols = place{d.node(), e.name, e.phys}, e.vols
+		p.out = vfs.DirEntry{Name: e.name, Cookie: e.cookie}
+		p.look = e.node.IsZero() || e.seen != d.names.round
+		if !p.look {
+			p.out.Node.ID = e.node
+		}
+	}
+	d.mu.Unlock()
+	u.describe(ctx, d, page, attrs)
+	out := make([]vfs.DirEntry, 0, len(page))
+	some := false
+	for i := range page {
+		if page[i].gone {
+			some = true
+			continue
+		}
+		out = append(out, page[i].out)
+	}
+	if some { // removed by another process since it was listed: list again
+		u.distrust(d)
+		return nil, false, nil
+	}
+	return out, true, nil
+}
+
+// describe finds nodes and attributes of a page. An entry that cannot be looked at
+// is listed all the same.
+func (u *Union) describe(ctx context.Context, d *node, page []pageEntry, attrs bool) {
+	var todo []*pageEntry
+	for i := range page {
+		p := &page[i]
+		if !u.remember(p, attrs) {
+			todo = append(todo, p)
+		}
+	}
+	if len(todo) == 0 {
+		return
+	}
+	next := make(chan *pageEntry, len(todo))
+	for _, p := range todo {
+		next <- p
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range min(readWorkers, (len(todo)+readWorkers-1)/readWorkers) {
+		wg.Go(func() {
+			for p := range next {
+				u.lookEntry(ctx, d, p, attrs)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// remember describes an entry from memory, if that is fresh.
+func (u *Union) remember(p *pageEntry, attrs bool) bool {
+	if p.look {
+		return false
+	}
+	n := u.table.get(p.out.Node.ID)
+	if n == nil {
+		return !attrs
+	}
+	defer n.put()
+	p.out.Node = n.node()
+	if !attrs {
+		return true
+	}
+	a, ok, err := u.peek(n)
+	if ok && err == nil {
+		p.out.Attr, p.out.HasAttr = a, true
+	}
+	return p.out.HasAttr
+}
+
+// lookEntry looks at an entry on its volumes.
+func (u *Union) lookEntry(ctx context.Context, d *node, p *pageEntry, attrs bool) {
+	n, err := u.lookAt(ctx, d, p.at, p.vols)
+	if n == nil {
+		p.gone = err == nil
+		return
+	}
+	defer n.put()
+	p.out.Node = n.node()
+	if !attrs {
+		return
+	}
+	a, ok, err := u.peek(n)
+	if !ok && err == nil {
+		a, err = u.attrsNoWait(ctx, n)
+		ok = err == nil
+	}
+	if ok {
+		p.out.Attr, p.out.HasAttr = a, true
+	}
+}

@@ -1,0 +1,617 @@
+package union
+
+import (
+	"context"
+	"errors"
+
+	"sheaf/vfs"
+	"sheaf/vfs/lease"
+	"sheaf/vfs/perm"
+)
+
+// renaming is one Rename under way.
+type renaming struct {
+	w        *vfs.Who
+	from, to *node
+	fromName vfs.Name
+	toName   vfs.Name
+
+	src, dst     *node // dst nil: the name is free
+	srcAt, dstAt place
+	srcOn, dstOn volset
+	fromChange   vfs.Change
+	toChange     vfs.Change
+	fromHs, toHs handles // on srcOn, to be flushed
+	lacks        volset  // volumes of src on which to has no copy
+}
+
+// Rename implements vfs.FS.
+func (u *Union) Rename(ctx context.Context, w *vfs.Who, from vfs.Node, fromName vfs.Name, to vfs.Node, toName vfs.Name) (fromChange, toChange vfs.Change, err error) {
+	if w.NoWait {
+		return fromChange, toChange, vfs.Again
+	}
+	fd, err := u.enter(ctx, w, from)
+	if err != nil {
+		return fromChange, toChange, err
+	}
+	defer fd.put()
+	td, err := u.enter(ctx, w, to)
+	if err != nil {
+		return fromChange, toChange, err
+	}
+	defer td.put()
+	r := &renaming{w: w, from: fd, to: td, fromName: fromName, toName: toName}
+	err = u.again(ctx, func(ctx context.Context) error { return u.rename(ctx, r) })
+	ctx = context.WithoutCancel(ctx)
+	do := err == nil && !w.Async
+	for _, hs := range []handles{r.toHs, r.fromHs} { // the new name first: a crash between leaves two, not none
+		if hs != nil {
+			err = errors.Join(err, u.dirFlusher(hs)(ctx, do))
+		}
+	}
+	return r.fromChange, r.toChange, err
+}
+
+// rename tries until an attempt says how it ends.
+func (u *Union) rename(ctx context.Context, r *renaming) error {
+	for range pairTries {
+		again, err := u.renameOnce(ctx, r)
+		if err != nil || !again {
+			return err
+		}
+		for _, v := range r.lacks.list() {
+			if err := u.ensureCopy(ctx, r.to, v); err != nil {
+				var unfit *errUnfit
+				if errors.As(err, &unfit) {
+					return unfit.err
+				}
+				return err
+			}
+		}
+	}
+	return &vfs.Error{Status: vfs.Jukebox, Op: "rename", Object: r.fromName.String()}
+}
+
+// renameOnce is one attempt; again: a name came to mean another object, or copies
+// have to be made.
+func (u *Union) renameOnce(ctx context.Context, r *renaming) (again bool, err error) {
+	r.lacks = 0
+	if err := u.findBoth(ctx, r); err != nil {
+		return false, err
+	}
+	defer r.release()
+	if r.src == r.dst {
+		return false, nil
+	}
+	l, err := u.leases.Acquire(ctx, r.wants()...)
+	if err != nil {
+		return false, err
+	}
+	defer l.Release()
+	if again, err := u.checkBoth(ctx, r); again || err != nil {
+		return again, err
+	}
+	if r.lacks = r.srcOn &^ r.to.volumes(); r.lacks != 0 {
+		return true, nil
+	}
+	return u.move(context.WithoutCancel(ctx), r)
+}
+
+// findBoth finds what the names mean, without a lease.
+func (u *Union) findBoth(ctx context.Context, r *renaming) error {
+	if err := u.mayLook(ctx, r.w, r.from, &r.fromChange); err != nil {
+		return err
+	}
+	if err := u.mayLook(ctx, r.w, r.to, &r.toChange); err != nil {
+		return err
+	}
+	src, err := u.find(ctx, r.from, r.fromName)
+	if err != nil {
+		return err
+	}
+	dst, err := u.find(ctx, r.to, r.toName)
+	if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
+		src.put()
+		return err
+	}
+	r.src, r.dst = src, dst
+	for _, n := range []*node{r.to, src, dst} {
+		if n == nil || !n.isDir() {
+			continue
+		}
+		if _, err := u.checkCopies(ctx, n); err != nil {
+			r.release()
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *renaming) release() {
+	if r.src != nil {
+		r.src.put()
+	}
+	if r.dst != nil {
+		r.dst.put()
+	}
+}
+
+// wants are the leases: a directory that changes parents takes the tree besides, so that no
+// two such moves build a loop.
+func (r *renaming) wants() []lease.Want {
+	ws := []lease.Want{lease.Node(r.from.id, lease.Exclusive), lease.Node(r.to.id, lease.Exclusive), lease.Node(r.src.id, lease.Exclusive)}
+	if r.dst != nil {
+		ws = append(ws, lease.Node(r.dst.id, lease.Exclusive))
+	}
+	if r.src.isDir() && r.from != r.to {
+		ws = append(ws, lease.Tree(lease.Exclusive))
+	}
+	return ws
+}
+
+// checkBoth confirms the names under the leases and checks what is allowed, in the
+// order of vfstest.
+func (u *Union) checkBoth(ctx context.Context, r *renaming) (again bool, err error) {
+	fa, facl, err := u.before(ctx, r.w, r.from, &r.fromChange)
+	if err != nil {
+		return false, err
+	}
+	ta, tacl, err := u.before(ctx, r.w, r.to, &r.toChange)
+	if err != nil {
+		return false, err
+	}
+	if r.srcAt, r.srcOn, err = u.confirm(ctx, r.from, r.fromName, r.src); err != nil || r.srcAt.name.IsZero() {
+		return err == nil, err
+	}
+	if again, err := u.confirmDst(ctx, r); again || err != nil {
+		return again, err
+	}
+	sa, err := u.refresh(ctx, r.src)
+	if err != nil {
+		return false, err
+	}
+	var da vfs.Attr
+	if r.dst != nil {
+		if da, err = u.refresh(ctx, r.dst); err != nil {
+			return false, err
+		}
+	}
+	if err := u.mayNest(r); err != nil {
+		return false, err
+	}
+	if err := perm.Delete(r.w, &fa, facl, &sa); err != nil {
+		return false, err
+	}
+	if r.dst == nil {
+		err = perm.Add(r.w, &ta, tacl)
+	} else {
+		err = mayRemove(r.w, &ta, tacl, &da, r.src.isDir())
+	}
+	if err != nil {
+		return false, err
+	}
+	if u.hidden(r.to, r.toName) {
+		return false, vfs.Acces
+	}
+	return false, u.mayReparent(ctx, r, &sa)
+}
+
+// confirmDst confirms what toName means, as confirm does.
+func (u *Union) confirmDst(ctx context.Context, r *renaming) (again bool, err error) {
+	if r.dst != nil {
+		r.dstAt, r.dstOn, err = u.confirm(ctx, r.to, r.toName, r.dst)
+		return err == nil && r.dstAt.name.IsZero(), err
+	}
+	n, err := u.lookupHeld(ctx, r.to, r.toName)
+	if vfs.StatusOf(err) == vfs.NoEnt {
+		return false, nil
+	}
+	if n != nil {
+		n.put()
+	}
+	return err == nil, err
+}
+
+// mayNest refuses to move a directory into itself, or onto one above it.
+func (u *Union) mayNest(r *renaming) error {
+	if r.src.isDir() {
+		in, err := u.within(r.to, r.src)
+		if err != nil {
+			return err
+		}
+		if in {
+			return vfs.Inval
+		}
+	}
+	if r.dst != nil && r.dst.isDir() {
+		in, err := u.within(r.from, r.dst)
+		if err != nil {
+			return err
+		}
+		if in {
+			return vfs.NotEmpty
+		}
+	}
+	return nil
+}
+
+// within reports whether the directory d is o or lies beneath it.
+func (u *Union) within(d, o *node) (bool, error) {
+	d.refs.Add(1)
+	for range scanDepth {
+		if d == o {
+			d.put()
+			return true, nil
+		}
+		if d == u.root {
+			d.put()
+			return false, nil
+		}
+		d.mu.Lock()
+		var up vfs.Node
+		if len(d.places) > 0 {
+			up = d.places[0].dir
+		}
+		d.mu.Unlock()
+		if up.IsZero() {
+			vn, v := d.node(), d.volumes().first()
+			d.put()
+			return false, &moved{vn, v}
+		}
+		parent, err := u.known(up)
+		d.put()
+		if err != nil {
+			return false, err
+		}
+		d = parent
+	}
+	d.put()
+	return false, u.fault("rename", d.id.String(), "its parents never end")
+}
+
+// mayReparent is the rest for directories.
+func (u *Union) mayReparent(ctx context.Context, r *renaming, sa *vfs.Attr) error {
+	if !r.src.isDir() {
+		return nil
+	}
+	if r.from != r.to {
+		acls, err := u.aclFor(ctx, r.w, r.src)
+		if err != nil {
+			return err
+		}
+		if err := perm.Reparent(r.w, sa, acls.Access); err != nil {
+			return err
+		}
+	}
+	if r.dst != nil {
+		return u.empty(ctx, r.dst)
+	}
+	return nil
+}
+
+// move is the change itself, under all leases.
+func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
+	if err := u.freeName(ctx, r.from, r.srcAt, r.srcOn); err != nil {
+		return false, err
+	}
+	if r.dst != nil {
+		if err := u.freeName(ctx, r.to, r.dstAt, r.dstOn); err != nil {
+			return false, err
+		}
+	}
+	if r.fromHs, err = u.dirsAt(ctx, r.from, r.srcOn); err != nil {
+		return false, err
+	}
+	if r.toHs, err = u.dirsAt(ctx, r.to, r.srcOn); err != nil {
+		return false, err
+	}
+	for _, n := range r.nodes() {
+		u.begin(n)
+		defer u.end(n)
+	}
+	target := place{r.to.node(), r.toName, r.toName}
+	if r.dst != nil && r.dstOn&r.srcOn != 0 { // the loser of a conflict is replaced under its own name
+		target.phys = r.dstAt.phys
+	}
+	if r.src.isDir() {
+		err = u.moveDir(ctx, r, target)
+	} else {
+		err = u.moveObject(ctx, r, target)
+	}
+	if err != nil {
+		err = errors.Join(err, u.after(ctx, r.from, &r.fromChange, false), u.after(ctx, r.to, &r.toChange, false))
+		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
+			u.distrustName(r.to, r.toName)
+			r.fromHs.release()
+			r.toHs.release()
+			r.fromHs, r.toHs = nil, nil
+			return true, nil
+		}
+		return false, err
+	}
+	return false, u.renamed(ctx, r, target)
+}
+
+// nodes are those that change, each once.
+func (r *renaming) nodes() []*node {
+	ns := []*node{r.from, r.src}
+	if r.to != r.from {
+		ns = append(ns, r.to)
+	}
+	if r.dst != nil && r.dst != r.from {
+		ns = append(ns, r.dst)
+	}
+	return ns
+}
+
+// renamed takes note of it all in memory.
+func (u *Union) renamed(ctx context.Context, r *renaming, target place) error {
+	u.dropName(r.from, r.srcAt.name, r.srcOn)
+	u.addName(ctx, r.to, target, r.src, r.srcOn)
+	if r.dst != nil {
+		if r.dst.isDir() {
+			u.retire(r.dst)
+		} else {
+			u.unnamed(ctx, r.dst, r.dstAt)
+		}
+	}
+	r.src.mu.Lock()
+	r.src.dropPlace(r.srcAt.dir.ID, r.srcAt.name)
+	r.src.setPlace(target, r.src.attr.Nlink)
+	before := r.src.attr.Ctime
+	r.src.mu.Unlock()
+	a, err := u.refresh(ctx, r.src)
+	r.src.mu.Lock()
+	if err == nil && a.Ctime == before {
+		r.src.attr.Ctime = before.Next()
+	}
+	r.src.mu.Unlock()
+	u.putRow(r.src)
+	err = errors.Join(err, u.after(ctx, r.to, &r.toChange, true))
+	if r.from == r.to {
+		r.fromChange = r.toChange
+		return err
+	}
+	return errors.Join(err, u.after(ctx, r.from, &r.fromChange, true))
+}
+
+// moveObject renames what is not a directory. What it replaces on another volume is set aside
+// first, and put back if the rename fails.
+func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error {
+	v := r.srcOn.first()
+	if r.dst == nil || r.dstOn == r.srcOn {
+		return r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, r.dst == nil)
+	}
+	x, err := u.displace(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, true); err != nil {
+		return errors.Join(err, x.putBack(ctx, u))
+	}
+	if err := u.syncDir(ctx, r.toHs[v]); err != nil {
+		return err // recovery finishes it: the rename is seen, or the old one is put back
+	}
+	return x.drop(ctx, u)
+}
+
+// moveDir renames the copies of a directory, the home copy first: that decides. If
+// another cannot follow, those that did go back. An empty directory that is replaced goes with it: where
+// both lie by the rename itself, elsewhere afterwards.
+func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
+	r.src.mu.Lock()
+	home := r.src.home
+	r.src.mu.Unlock()
+	order := append([]int{home}, r.srcOn.minus(home).list()...)
+	intent, err := u.intend(ctx, r, target, home)
+	if err != nil {
+		return err
+	}
+	for i, v := range order {
+		err := r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, !r.dstOn.has(v))
+		if err == nil {
+			continue
+		}
+		for j := i - 1; j >= 0; j-- {
+			w := order[j]
+			err = errors.Join(err, r.toHs[w].d.Rename(ctx, target.phys, r.fromHs[w].d, r.srcAt.phys, true))
+		}
+		return errors.Join(err, u.rebuildVictim(ctx, r, order[:i]), intent.done(ctx, u, r.fromHs, r.toHs))
+	}
+	if rest := r.dstOn &^ r.srcOn; rest != 0 {
+		if err := u.removeRest(ctx, r, rest); err != nil {
+			u.log.Warn("copies of a directory that was replaced are left; they are empty", "op", "rename", "node", r.dst.id, "err", err)
+		}
+	}
+	return intent.done(ctx, u, r.toHs, r.fromHs)
+}
+
+// removeRest removes the copies of the replaced directory on volumes where the new one has none.
+func (u *Union) removeRest(ctx context.Context, r *renaming, rest volset) error {
+	hs, err := u.dirsAt(ctx, r.to, rest)
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	return each(hs.set(), func(v int) error {
+		if err := hs[v].d.Rmdir(ctx, r.dstAt.phys); err != nil {
+			return err
+		}
+		return u.syncDir(ctx, hs[v])
+	})
+}
+
+// rebuildVictim forgets the copies of the replaced directory that a rename which was taken
+// back has destroyed; they were empty. With the last one the directory is gone.
+func (u *Union) rebuildVictim(ctx context.Context, r *renaming, done []int) error {
+	if r.dst == nil {
+		return nil
+	}
+	var lost volset
+	for _, v := range done {
+		if r.dstOn.has(v) {
+			lost = lost.with(v)
+		}
+	}
+	if lost == 0 {
+		return nil
+	}
+	u.distrustName(r.to, r.toName)
+	return u.loseCopies(ctx, r.dst, lost)
+}
+
+// Link implements vfs.FS.
+func (u *Union) Link(ctx context.Context, w *vfs.Who, vn, dir vfs.Node, name vfs.Name) (a vfs.Attr, ch vfs.Change, err error) {
+	if w.NoWait {
+		return a, ch, vfs.Again
+	}
+	n, err := u.enter(ctx, w, vn)
+	if err != nil {
+		return a, ch, err
+	}
+	defer n.put()
+	d, err := u.enter(ctx, w, dir)
+	if err != nil {
+		return a, ch, err
+	}
+	defer d.put()
+	var flush flusher
+	err = u.again(ctx, func(ctx context.Context) (err error) {
+		for range pairTries {
+			var again bool
+			if flush, again, err = u.linkOnce(ctx, w, n, d, name, &a, &ch); !again {
+				return err
+			}
+		}
+		return &vfs.Error{Status: vfs.Jukebox, Op: "link", Object: name.String()}
+	})
+	if flush != nil {
+		err = errors.Join(err, flush(context.WithoutCancel(ctx), err == nil && !w.Async))
+	}
+	return a, ch, err
+}
+
+// linkOnce is one attempt; again: a copy of the directory was made, or the name was taken
+// by another process.
+func (u *Union) linkOnce(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, a *vfs.Attr, ch *vfs.Change) (flush flusher, again bool, err error) {
+	if d.isDir() {
+		if _, err := u.checkCopies(ctx, d); err != nil {
+			return nil, false, err
+		}
+	}
+	flush, again, err = u.linkHeld(ctx, w, n, d, name, a, ch)
+	if !errors.Is(err, errNoCopy) {
+		return flush, again, err
+	}
+	err = u.ensureCopy(ctx, d, n.volumes().first())
+	var unfit *errUnfit
+	if errors.As(err, &unfit) {
+		err = unfit.err
+	}
+	return nil, err == nil, err
+}
+
+// linkHeld is linkOnce under the leases. errNoCopy: d has no copy where n lies.
+func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, a *vfs.Attr, ch *vfs.Change) (flusher, bool, error) {
+	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Exclusive), lease.Node(n.id, lease.Exclusive))
+	if err != nil {
+		return nil, false, err
+	}
+	defer l.Release()
+	na, err := u.refresh(ctx, n)
+	if err != nil {
+		return nil, false, err
+	}
+	*a = na
+	da, acl, err := u.before(ctx, w, d, ch)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := u.mayLink(ctx, w, n, d, name, &da, acl, &na); err != nil {
+		return nil, false, err
+	}
+	v := n.volumes().first()
+	if !d.volumes().has(v) {
+		return nil, false, errNoCopy
+	}
+	fh, phys, st, err := u.reach(ctx, n)
+	if err != nil {
+		return nil, false, err
+	}
+	defer fh.release()
+	hs, err := u.dirsAt(ctx, d, volset(0).with(v))
+	if err != nil {
+		return nil, false, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	u.begin(d)
+	defer u.end(d)
+	u.begin(n)
+	defer u.end(n)
+	if err := hs[v].d.Link(ctx, fh.d, phys, st.Key, name); err != nil {
+		hs.release()
+		if vfs.StatusOf(err) == vfs.Exist {
+			u.distrustName(d, name)
+			return nil, true, nil
+		}
+		return nil, false, err
+	}
+	return u.dirFlusher(hs), false, u.linked(ctx, n, d, name, v, a, ch)
+}
+
+// mayLink is the order of checks of vfstest.
+func (u *Union) mayLink(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, da *vfs.Attr, acl vfs.ACL, na *vfs.Attr) error {
+	if !d.isDir() {
+		return vfs.NotDir
+	}
+	if err := perm.Search(w, da, acl); err != nil {
+		return err
+	}
+	other, err := u.lookupHeld(ctx, d, name)
+	if err == nil {
+		other.put()
+		return vfs.Exist
+	}
+	if vfs.StatusOf(err) != vfs.NoEnt {
+		return err
+	}
+	if u.hidden(d, name) {
+		return vfs.Acces
+	}
+	if err := perm.Add(w, da, acl); err != nil {
+		return err
+	}
+	if n.isDir() {
+		return vfs.IsDir
+	}
+	c := &u.vols[n.volumes().first()].caps
+	switch {
+	case !c.Links:
+		return vfs.NotSupp
+	case c.LinkMax != 0 && na.Nlink >= c.LinkMax:
+		return vfs.MLink
+	}
+	return nil
+}
+
+// linked takes note of a new name.
+func (u *Union) linked(ctx context.Context, n, d *node, name vfs.Name, v int, a *vfs.Attr, ch *vfs.Change) error {
+	at := place{d.node(), name, name}
+	u.addName(ctx, d, at, n, volset(0).with(v))
+	n.mu.Lock()
+	n.setPlace(at, n.attr.Nlink+1)
+	before := n.attr.Ctime
+	n.mu.Unlock()
+	na, err := u.refresh(ctx, n)
+	n.mu.Lock()
+	if err == nil && na.Ctime == before {
+		n.attr.Ctime = before.Next()
+		na = n.attr
+	}
+	n.mu.Unlock()
+	if err == nil {
+		*a = na
+	}
+	u.putRow(n)
+	return errors.Join(err, u.after(ctx, d, ch, true))
+}

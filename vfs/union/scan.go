@@ -1,0 +1,284 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// scanPatience is how long a call waits for a search of the volumes before it is told
+// to ask again (JUKEBOX); the search goes on.
+const scanPatience = time.Second
+
+// scanDepth bounds the depth of directories that a search goes down; deeper ones are an
+// error of the search, so that nothing beneath is taken for gone. PATH_MAX is 4,096
+// bytes, which two-byte components fill with 2,048.
+const scanDepth = 2048
+
+// wanted is an object that is searched for.
+type wanted struct {
+	node vfs.Node
+	vol  int    // where it was born or last seen; -1: not known
+	ino  uint64 // its inode number there
+	id   *volume.Identity
+	only bool // search no other volume than vol
+}
+
+// scanner walks whole volumes for nodes that neither memory nor index nor birthplace know. One
+// walk at a time serves all who wait for it; who comes later waits for the next.
+type scanner struct {
+	u      *Union
+	mu     sync.Mutex
+	next   *scanBatch
+	active bool
+	wg     sync.WaitGroup
+	cancel context.CancelFunc
+	ctx    context.Context
+	gone   goneSet
+}
+
+// scanBatch is what one walk looks for.
+type scanBatch struct {
+	wants []wanted
+	done  chan struct{}
+	found []hit // by position in wants
+	err   error // a volume could not be searched to the end
+}
+
+// hit is where something was found; path is nil if it was not.
+type hit struct {
+	vol  int
+	path []vfs.Name
+}
+
+// wait ends a walk that is under way and waits for it.
+func (s *scanner) wait() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+// join waits for the next walk with w in it.
+func (s *scanner) join(ctx context.Context, w wanted) (hit, error) {
+	s.mu.Lock()
+	if s.next == nil {
+		s.next = &scanBatch{done: make(chan struct{})}
+	}
+	b := s.next
+	i := len(b.wants)
+	b.wants = append(b.wants, w)
+	if !s.active {
+		s.active = true
+		s.wg.Go(s.run)
+	}
+	s.mu.Unlock()
+	patience := time.NewTimer(scanPatience)
+	defer patience.Stop()
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return hit{}, context.Cause(ctx)
+	case <-patience.C:
+		return hit{}, &vfs.Error{Status: vfs.Jukebox, Op: "search the volumes", Object: w.node.ID.String()}
+	}
+	if b.found[i].path != nil {
+		return b.found[i], nil
+	}
+	if b.err != nil {
+		return hit{}, b.err
+	}
+	return hit{}, vfs.Stale
+}
+
+// path is where w is. Stale: nowhere.
+func (s *scanner) path(ctx context.Context, w wanted) ([]vfs.Name, error) {
+	h, err := s.join(ctx, w)
+	return h.path, err
+}
+
+// find is the node w, with a reference. Stale: no volume has it.
+func (s *scanner) find(ctx context.Context, w wanted) (*node, error) {
+	h, err := s.join(ctx, w)
+	if n := s.u.table.get(w.node.ID); n != nil { // found, or moved under the walk by a call of ours
+		return n, nil
+	}
+	if vfs.StatusOf(err) == vfs.Stale {
+		s.gone.add(w.node.ID)
+		return nil, vfs.Stale
+	}
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.u.walk(ctx, h.vol, h.path)
+	if err == nil && n.id != w.node.ID {
+		n.put()
+		return nil, &moved{w.node, -1}
+	}
+	return n, err
+}
+
+// run walks for one batch after the other until none waits.
+func (s *scanner) run() {
+	for {
+		s.mu.Lock()
+		b := s.next
+		s.next = nil
+		if b == nil {
+			s.active = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		s.walkAll(b)
+		close(b.done)
+	}
+}
+
+// walkAll searches the volumes for the batch, and puts what was found into memory, so that
+// who did not wait finds it there.
+func (s *scanner) walkAll(b *scanBatch) {
+	b.found = make([]hit, len(b.wants))
+	var set volset
+	for _, w := range b.wants {
+		if w.only {
+			set = set.with(w.vol)
+		} else {
+			set = s.u.all
+		}
+	}
+	s.u.stats.scans.Add(1)
+	w := &scanWalk{s: s, b: b}
+	w.index()
+	b.err = each(set, func(v int) error {
+		d := s.u.vols[v].v.Root()
+		err := w.dir(s.ctx, v, d, nil)
+		if err != nil {
+			return &vfs.Error{Status: vfs.IO, Op: "search", Volume: s.u.vols[v].name, Err: err}
+		}
+		return nil
+	})
+	for i, h := range b.found {
+		if h.path == nil {
+			if b.err == nil && !b.wants[i].only {
+				if n := s.u.table.get(b.wants[i].node.ID); n != nil {
+					n.put()
+				} else {
+					s.gone.add(b.wants[i].node.ID)
+				}
+			}
+			continue
+		}
+		if n, err := s.u.walk(s.ctx, h.vol, h.path); err == nil {
+			n.put()
+		}
+	}
+}
+
+// scanWalk is one walk over the volumes.
+type scanWalk struct {
+	s     *scanner
+	b     *scanBatch
+	byIno map[volIno][]int
+	byID  map[vfs.NodeID][]int
+	blind bool // some want has no inode number: every object is looked at
+
+	mu sync.Mutex // guards b.found
+}
+
+type volIno struct {
+	vol int
+	ino uint64
+}
+
+func (w *scanWalk) index() {
+	w.byIno = make(map[volIno][]int)
+	w.byID = make(map[vfs.NodeID][]int)
+	for i, want := range w.b.wants {
+		w.byID[want.node.ID] = append(w.byID[want.node.ID], i)
+		if want.vol < 0 || want.ino == 0 {
+			w.blind = true
+			continue
+		}
+		k := volIno{want.vol, want.ino}
+		w.byIno[k] = append(w.byIno[k], i)
+	}
+}
+
+// dir searches d, which is at path on volume v, and what is beneath.
+func (w *scanWalk) dir(ctx context.Context, v int, d volume.Dir, path []vfs.Name) error {
+	if len(path) > scanDepth {
+		return errors.New("directories are too deep to be searched")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var beneath []vfs.Name
+	var look []vfs.Name
+	err := d.List(ctx, func(e volume.Entry) bool {
+		if e.Type == vfs.Directory || e.Type == 0 {
+			beneath = append(beneath, e.Name)
+		}
+		// A directory may carry the mark of a node that was born elsewhere.
+		if w.blind || e.Ino == 0 || e.Type == 0 || e.Type == vfs.Directory || w.byIno[volIno{v, e.Ino}] != nil {
+			look = append(look, e.Name)
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	h := &dirHandle{d: d, vol: v}
+	for _, name := range look {
+		if err := w.try(ctx, h, path, name); err != nil {
+			return err
+		}
+	}
+	for _, name := range beneath {
+		if err := w.into(ctx, v, d, path, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// into searches the directory called name in d.
+func (w *scanWalk) into(ctx context.Context, v int, d volume.Dir, path []vfs.Name, name vfs.Name) error {
+	sub, err := d.OpenDir(ctx, name)
+	switch vfs.StatusOf(err) {
+	case vfs.OK:
+	case vfs.NoEnt, vfs.NotDir, vfs.XDev: // went meanwhile; never was one; mounted there, and so not ours
+		return nil
+	default:
+		return err
+	}
+	err = w.dir(ctx, v, sub, append(path[:len(path):len(path)], name))
+	return errors.Join(err, sub.Close())
+}
+
+// try looks whether what is called name in h is wanted.
+func (w *scanWalk) try(ctx context.Context, h *dirHandle, path []vfs.Name, name vfs.Name) error {
+	s := sighting{vol: h.vol}
+	err := w.s.u.identify(ctx, h, name, &s)
+	switch vfs.StatusOf(err) {
+	case vfs.OK:
+	case vfs.NoEnt, vfs.XDev:
+		return nil
+	default:
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := hit{h.vol, append(path[:len(path):len(path)], name)}
+	for _, i := range w.byID[s.node.ID] {
+		w.b.found[i] = at
+	}
+	for _, i := range w.byIno[volIno{h.vol, s.id.Ino}] {
+		if id := w.b.wants[i].id; id != nil && *id == s.id {
+			w.b.found[i] = at
+		}
+	}
+	return nil
+}

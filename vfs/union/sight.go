@@ -1,0 +1,408 @@
+package union
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// sighting is an object as seen under a name in one copy of a directory.
+type sighting struct {
+	vol     int
+	at      int64 // when the volume was asked
+	st      volume.Stat
+	id      volume.Identity
+	trusted bool // id.Key will not come again
+	node    vfs.Node
+	mark    mark
+	marked  bool // mark was found and believed
+	known   bool // node was in memory under this key
+}
+
+// isDir reports whether it is a directory.
+func (s *sighting) isDir() bool { return s.st.Type == vfs.Directory }
+
+// old reports whether a key that is seen now can be trusted from now on.
+func old(k volume.Key) bool {
+	return k.Birth != 0 && time.Now().UnixNano()-k.Birth > int64(volume.KeyQuiet)
+}
+
+// look sees what is called phys in an open copy. A node that is known by a trusted key
+// costs a stat; another its identity and its mark besides.
+func (u *Union) look(ctx context.Context, h *dirHandle, phys vfs.Name) (sighting, error) {
+	v := u.vols[h.vol]
+	s := sighting{vol: h.vol, at: u.now()}
+	var err error
+	u.stats.stats.Add(1)
+	if s.st, err = h.d.StatAt(ctx, phys); err != nil {
+		return s, err
+	}
+	if n := v.keyed(s.st.Key); n != nil {
+		n.mu.Lock()
+		if c := n.copyOn(h.vol); c != nil && c.trusted && c.id.Key == s.st.Key && !n.gone {
+			s.id, s.trusted, s.known, s.node, s.marked = c.id, true, true, n.node(), c.marked
+			s.mark = mark{home: n.home == h.vol, node: s.node}
+			n.mu.Unlock()
+			return s, nil
+		}
+		n.mu.Unlock()
+	}
+	return s, u.identify(ctx, h, phys, &s)
+}
+
+// identify fills s with the object's identity, mark and node.
+func (u *Union) identify(ctx context.Context, h *dirHandle, phys vfs.Name, s *sighting) error {
+	v := u.vols[h.vol]
+	var err error
+	if s.st, s.id, err = h.d.IdentifyAt(ctx, phys); err != nil {
+		return err
+	}
+	s.trusted = old(s.id.Key)
+	s.node = v.birthNode(&s.id)
+	b, err := h.d.MarkAt(ctx, phys)
+	if err != nil {
+		return err
+	}
+	if m, ok := decodeMark(u.markKey, b, v.id, &s.id); ok {
+		s.mark, s.marked, s.node = m, true, m.node
+	}
+	return nil
+}
+
+// lookAll sees what is called phys in all copies of hs at once. Where it is truly
+// absent there is no sighting; any other error is that of the whole.
+func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sighting, error) {
+	set := hs.set()
+	if set.count() == 1 {
+		s, err := u.look(ctx, hs[set.first()], phys)
+		if vfs.StatusOf(err) == vfs.NoEnt {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return []sighting{s}, nil
+	}
+	found := make([]sighting, len(hs))
+	err := each(set, func(v int) error {
+		s, err := u.look(ctx, hs[v], phys)
+		if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
+			return err
+		}
+		found[v] = s
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := found[:0]
+	for _, s := range found {
+		if s.st.Type != 0 {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// settle makes the sightings of one name, all directories or a single one, a node with
+// a reference, and notes its place. asked is the set of volumes that were asked: a copy
+// of a directory on one of them that was not seen is not there any more.
+func (u *Union) settle(ctx context.Context, at place, seen []sighting, asked volset) (*node, error) {
+	vn := u.chooseID(ctx, at, seen)
+	n, err := u.intern(ctx, at, vn, &seen[0])
+	if err != nil {
+		return nil, err
+	}
+	if n.typ != seen[0].st.Type {
+		n.put()
+		return nil, u.fault("identify", at.name.String(), fmt.Sprintf("node %s is of type %d and was of type %d", vn.ID, seen[0].st.Type, n.typ))
+	}
+	u.learn(n, at, seen, asked)
+	return n, nil
+}
+
+// chooseID is the node that the sightings are: the first believed mark in volume order,
+// else the first that is known already, else the first object's birth. A mark says less than the place where its node is
+// known to be still: a copy that was moved away from the others gets its own birth's id.
+func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Node {
+	for i := range seen {
+		s := &seen[i]
+		if !s.marked || s.node.IsZero() {
+			continue
+		}
+		if s.isDir() && !s.mark.home && u.livesElsewhere(ctx, s.node, at, seen) {
+			s.marked = false
+			s.node = u.vols[s.vol].birthNode(&s.id)
+			continue
+		}
+		return s.node
+	}
+	for i := range seen {
+		if seen[i].known {
+			return seen[i].node
+		}
+	}
+	return seen[0].node
+}
+
+// livesElsewhere reports whether the directory vn is known at another place than at, and
+// still is there on a volume that is not among seen.
+func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen []sighting) bool {
+	n := u.table.get(vn.ID)
+	if n == nil {
+		return false
+	}
+	defer n.put()
+	n.mu.Lock()
+	if len(n.places) == 0 || n.places[0].dir.ID == at.dir.ID && n.places[0].name == at.name {
+		n.mu.Unlock()
+		return false
+	}
+	other := n.places[0]
+	copies := append([]copyOf(nil), n.copies...)
+	n.mu.Unlock()
+	p := u.table.get(other.dir.ID)
+	if p == nil {
+		return false
+	}
+	defer p.put()
+	for _, c := range copies {
+		if c.vol == seen[0].vol {
+			continue
+		}
+		h, err := u.dirAt(ctx, p, c.vol)
+		if err != nil {
+			continue // what cannot be asked cannot vouch
+		}
+		st, err := h.d.StatAt(ctx, other.phys)
+		h.release()
+		if err == nil && st.Key == c.id.Key {
+			return true
+		}
+	}
+	return false
+}
+
+// intern is the node in memory for vn, made if need be, with a reference. An id that cannot be
+// used (fileid 0, or that of another living node) is replaced by a fresh one,
+// which is written beside the object.
+func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, s *sighting) (*node, error) {
+	for range searches {
+		if vn.ID.FileID() != 0 {
+			n, added, taken := u.table.add(u.newNode(vn, s.st.Type))
+			if added {
+				u.charge(nodeBytes)
+			}
+			if !taken {
+				return n, nil
+			}
+		}
+		var err error
+		if vn, err = u.freshID(ctx, at, vn, s); err != nil {
+			return nil, err
+		}
+	}
+	return nil, u.fault("identify", at.name.String(), "fresh ids collide")
+}
+
+func (u *Union) newNode(vn vfs.Node, t vfs.Type) *node {
+	if t == vfs.Directory {
+		return newDirNode(vn)
+	}
+	return &node{id: vn.ID, birth: vn.Birth, typ: t}
+}
+
+// freshID draws an id for an object whose own cannot be used, and writes it beside it.
+func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting) (vfs.Node, error) {
+	v := u.vols[s.vol]
+	fresh := vfs.Node{ID: vfs.NodeID(volume.NewID()), Birth: vn.Birth}
+	parent, err := u.known(at.dir)
+	if err != nil {
+		return vfs.Node{}, err
+	}
+	defer parent.put()
+	h, err := u.dirAt(ctx, parent, s.vol)
+	if err != nil {
+		return vfs.Node{}, err
+	}
+	defer h.release()
+	m := mark{home: true, node: fresh, epoch: 1, attrEpoch: 1}
+	if err := h.d.SetMarkAt(ctx, at.phys, s.id.Key, m.encode(u.markKey, v.id, &s.id)); err != nil {
+		return vfs.Node{}, &vfs.Error{Status: vfs.IO, Op: "give a fresh id", Object: at.phys.String(), Volume: v.name, Err: err, Do: "move the object away and back by cp -a: its inode number collides with that of another"}
+	}
+	s.node, s.mark, s.marked = fresh, m, true
+	u.log.Warn("object got a fresh id: its own collides", "op", "identify", "node", fresh.ID, "volume", v.name, "name", at.phys.String())
+	return fresh, h.d.Sync(ctx)
+}
+
+// learn notes what the sightings say of n: its copies, its place, its attributes.
+func (u *Union) learn(n *node, at place, seen []sighting, asked volset) {
+	now := seen[0].at
+	for i := range seen {
+		now = min(now, seen[i].at)
+	}
+	n.mu.Lock()
+	if n.gone {
+		n.mu.Unlock()
+		return
+	}
+	fresh := len(n.copies) == 0
+	moved := n.setPlace(at, seen[0].st.Nlink)
+	var gone []copyOf
+	if !n.changing && now > n.changedAt { // else a change of ours came between
+		gone = n.setCopies(seen, asked)
+		u.storeAttr(n, seen, now)
+	}
+	if n.isDir() && asked == u.all {
+		n.copiesAt = now
+	}
+	n.mu.Unlock()
+	u.rekey(n, gone)
+	if fresh || moved || len(gone) > 0 {
+		u.putRow(n)
+	}
+	if moved && !fresh {
+		u.tell(vfs.Event{Kind: vfs.ForgetNode, Node: n.id})
+	}
+}
+
+// rekey registers the keys of n's copies, and takes out those of gone.
+func (u *Union) rekey(n *node, gone []copyOf) {
+	n.mu.Lock()
+	copies := append(make([]copyOf, 0, 4), n.copies...)
+	n.mu.Unlock()
+	for _, c := range gone {
+		u.vols[c.vol].unkey(c.id.Key, n)
+		if c.dir != nil {
+			u.dirs.doom(c.dir)
+		}
+	}
+	for _, c := range copies {
+		u.vols[c.vol].setKey(c.id.Key, n)
+	}
+}
+
+// setPlace notes a name of n and reports whether it is news. Needs n.mu.
+func (n *node) setPlace(at place, nlink uint32) bool {
+	for i := range n.places {
+		p := &n.places[i]
+		if p.dir.ID == at.dir.ID && p.name == at.name {
+			p.phys = at.phys
+			return false
+		}
+	}
+	if n.isDir() || nlink <= 1 {
+		n.places = n.places[:0]
+	}
+	if len(n.places) < placesMax {
+		n.places = append(n.places, at)
+	}
+	return true
+}
+
+// placesMax bounds the names of one object that are remembered.
+const placesMax = 1024
+
+// dropPlace forgets a name of n. Needs n.mu.
+func (n *node) dropPlace(dir vfs.NodeID, name vfs.Name) {
+	for i := range n.places {
+		if n.places[i].dir.ID == dir && n.places[i].name == name {
+			n.places = append(n.places[:i], n.places[i+1:]...)
+			return
+		}
+	}
+}
+
+// setCopies notes where n was seen and gives the copies that are not there any
+// more. Needs n.mu.
+func (n *node) setCopies(seen []sighting, asked volset) (gone []copyOf) {
+	if !n.isDir() {
+		s := &seen[0]
+		if len(n.copies) == 1 && n.copies[0].vol == s.vol && n.copies[0].id == s.id {
+			n.copies[0].trusted = n.copies[0].trusted || s.trusted
+			return nil
+		}
+		gone = n.copies
+		n.copies = []copyOf{{vol: s.vol, id: s.id, trusted: s.trusted, marked: s.marked}}
+		return gone
+	}
+	var there volset
+	for i := range seen {
+		there = there.with(seen[i].vol)
+	}
+	kept := make([]copyOf, 0, len(n.copies)+len(seen))
+	for _, c := range n.copies {
+		if asked.has(c.vol) && !there.has(c.vol) {
+			gone = append(gone, c)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	for i := range seen {
+		s := &seen[i]
+		kept, gone = mergeCopy(kept, gone, s, n.id)
+	}
+	if len(gone) > 0 || len(kept) != len(n.copies) {
+		n.forgetNames() // other copies, other names
+	}
+	before := len(n.copies)
+	n.copies = kept
+	n.chooseHome(seen, before)
+	return gone
+}
+
+// mergeCopy adds a sighting to copies in volume order.
+func mergeCopy(kept, gone []copyOf, s *sighting, id vfs.NodeID) (k, g []copyOf) {
+	mine := s.marked && s.node.ID == id
+	i := 0
+	for i < len(kept) && kept[i].vol < s.vol {
+		i++
+	}
+	fresh := copyOf{vol: s.vol, id: s.id, trusted: s.trusted, marked: mine}
+	if i < len(kept) && kept[i].vol == s.vol {
+		if kept[i].id == s.id {
+			kept[i].trusted = kept[i].trusted || s.trusted
+			kept[i].marked = kept[i].marked || mine
+			return kept, gone
+		}
+		gone = append(gone, kept[i])
+		kept[i] = fresh
+		return kept, gone
+	}
+	kept = append(kept, copyOf{})
+	copy(kept[i+1:], kept[i:])
+	kept[i] = fresh
+	return kept, gone
+}
+
+// chooseHome settles which copy has the directory's attributes: the one that had
+// them, else the one whose mark says so, else the one whose birth is the node's, else the
+// first. before is how many copies there were. Needs n.mu.
+func (n *node) chooseHome(seen []sighting, before int) {
+	if len(n.copies) == 0 || before > 0 && n.copyOn(n.home) != nil {
+		return
+	}
+	n.home = n.copies[0].vol
+	for i := range seen {
+		s := &seen[i]
+		if s.marked && s.mark.home && s.node.ID == n.id {
+			n.home = s.vol
+			return
+		}
+		if !s.marked && s.node.ID == n.id {
+			n.home = s.vol
+		}
+	}
+}
+
+// forgetNames drops the name table. Needs n.mu. The memory is accounted for by the
+// caller of dropNames, or at the next charge of the same directory.
+func (n *node) forgetNames() {
+	if n.names != nil {
+		n.names.complete = false
+		n.names.absent = nil
+	}
+}
