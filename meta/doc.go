@@ -41,6 +41,6 @@
 //
 // # Errors
 //
-// A row that does not decode is a [*Corrupt] that names it; callers take the row for
+// A row that does not decode is a [*CorruptError] that names it; callers take the row for
 // absent and write it anew.
 package meta

@@ -71,7 +71,7 @@ func (s *Store) number(key []byte) (n uint32, known bool, err error) {
 		return 0, false, nil
 	}
 	if err != nil {
-		return 0, false, &Corrupt{string(key[1:]), err}
+		return 0, false, &CorruptError{string(key[1:]), err}
 	}
 	return n, true, nil
 }

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,11 +10,14 @@ import (
 // logger takes Badger's messages. What it calls information is our debugging.
 type logger struct{ log *slog.Logger }
 
-func (l *logger) Errorf(format string, args ...any)   { l.log.Error(message(format, args)) }
-func (l *logger) Warningf(format string, args ...any) { l.log.Warn(message(format, args)) }
-func (l *logger) Infof(format string, args ...any)    { l.log.Debug(message(format, args)) }
-func (l *logger) Debugf(format string, args ...any)   { l.log.Debug(message(format, args)) }
+func (l *logger) Errorf(format string, args ...any)   { l.say(slog.LevelError, format, args) }
+func (l *logger) Warningf(format string, args ...any) { l.say(slog.LevelWarn, format, args) }
+func (l *logger) Infof(format string, args ...any)    { l.say(slog.LevelDebug, format, args) }
+func (l *logger) Debugf(format string, args ...any)   { l.say(slog.LevelDebug, format, args) }
 
-func message(format string, args []any) string {
-	return "badger: " + strings.TrimSpace(fmt.Sprintf(format, args...))
+func (l *logger) say(level slog.Level, format string, args []any) {
+	ctx := context.Background() // Badger gives none
+	if l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, "badger", "said", strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
 }

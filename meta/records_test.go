@@ -160,6 +160,7 @@ func TestALongListOfNamesIsCut(t *testing.T) {
 // fuzz feeds a decoder with values whose sum is right, so that what lies behind the
 // sum is reached, and demands that what decodes has one encoding.
 func fuzz(f *testing.F, kind byte) {
+	f.Helper()
 	for _, s := range sample() {
 		if s.op.key[0] == kind {
 			f.Add(s.op.key[1:], s.op.value[:len(s.op.value)-sumSize])

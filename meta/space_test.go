@@ -17,6 +17,7 @@ import (
 // roomy opens an index whose disk has as much free as the result says; looks come
 // only from the test.
 func roomy(t *testing.T, dir string) (*Store, *atomic.Uint64) {
+	t.Helper()
 	free := new(atomic.Uint64)
 	free.Store(2000)
 	s := openStore(t, Options{Dir: dir, MinFree: 1000, Watch: time.Hour, free: func(string) (uint64, error) { return free.Load(), nil }})

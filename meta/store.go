@@ -13,11 +13,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sheaf/vfs"
+
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"golang.org/x/sys/unix"
-
-	"sheaf/vfs"
 )
 
 // DefaultMinFree is Options.MinFree where none is given, in bytes.
@@ -59,7 +59,7 @@ type Store struct {
 	closed bool         // guarded by life
 }
 
-// The errors of a Store beside *Corrupt. Each has a vfs.Status.
+// The errors of a Store beside *CorruptError. Each has a vfs.Status.
 var (
 	ErrClosed = &vfs.Error{Status: vfs.IO, Op: "index", Err: errors.New("it is closed")}
 	ErrPaused = &vfs.Error{
@@ -69,17 +69,17 @@ var (
 	errNoName = errors.New("no name")
 )
 
-// Corrupt is a row that does not decode. Callers take it for absent.
-type Corrupt struct {
+// CorruptError is a row that does not decode. Callers take it for absent.
+type CorruptError struct {
 	Row string // in words
 	Err error
 }
 
 // Error names the row.
-func (c *Corrupt) Error() string { return fmt.Sprintf("index row %s: %v", c.Row, c.Err) }
+func (c *CorruptError) Error() string { return fmt.Sprintf("index row %s: %v", c.Row, c.Err) }
 
 // Unwrap gives IO and the cause.
-func (c *Corrupt) Unwrap() []error { return []error{vfs.IO, c.Err} }
+func (c *CorruptError) Unwrap() []error { return []error{vfs.IO, c.Err} }
 
 func invalid(object string, err error) error {
 	return &vfs.Error{Status: vfs.Inval, Op: "write index", Object: object, Err: err}
@@ -230,7 +230,7 @@ func get[T any](s *Store, key []byte, decode func(key, value []byte) (T, error))
 	}
 	if v, err = decode(key, value); err != nil {
 		var none T
-		return none, false, &Corrupt{rowName(key), err}
+		return none, false, &CorruptError{rowName(key), err}
 	}
 	return v, true, nil
 }
@@ -329,7 +329,7 @@ func decodeAll[T any](raw []op, decode func(key, value []byte) (T, error)) ([]T,
 	for _, r := range raw {
 		v, err := decode(r.key, r.value)
 		if err != nil {
-			return nil, &Corrupt{rowName(r.key), err}
+			return nil, &CorruptError{rowName(r.key), err}
 		}
 		out = append(out, v)
 	}

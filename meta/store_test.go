@@ -11,16 +11,16 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"sheaf/vfs"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // openStore opens an index that the test closes and checks at its end, unless it did so.
-func openStore(t testing.TB, opt Options) *Store {
-	t.Helper()
+func openStore(tb testing.TB, opt Options) *Store {
+	tb.Helper()
 	if opt.Dir == "" {
-		opt.Dir = t.TempDir()
+		opt.Dir = tb.TempDir()
 	}
 	if opt.MinFree == 0 {
 		opt.MinFree = 1 // the machine that runs the tests may have little
@@ -28,28 +28,28 @@ func openStore(t testing.TB, opt Options) *Store {
 	opt.Logger = slog.New(slog.DiscardHandler)
 	s, err := Open(opt)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, ErrClosed) {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
-func checkClean(t testing.TB, s *Store) {
-	t.Helper()
+func checkClean(tb testing.TB, s *Store) {
+	tb.Helper()
 	found, err := s.Check(context.Background(), 10)
 	if err != nil || len(found) > 0 {
-		t.Errorf("check: %v, %v", found, err)
+		tb.Errorf("check: %v, %v", found, err)
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -341,9 +341,9 @@ func TestNewerFormatIsRefused(t *testing.T) {
 }
 
 // raw writes bytes past the encoders.
-func raw(t testing.TB, s *Store, key, value []byte) {
-	t.Helper()
-	must(t, s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, value) }))
+func raw(tb testing.TB, s *Store, key, value []byte) {
+	tb.Helper()
+	must(tb, s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, value) }))
 }
 
 func TestCorruptRowsAreNamedAndReplaced(t *testing.T) {
@@ -361,7 +361,7 @@ func TestCorruptRowsAreNamedAndReplaced(t *testing.T) {
 	_, _, e3 := s.Entries(d, 0, 100)
 	_, e4 := s.Copies(d)
 	for i, err := range []error{e1, e2, e3, e4} {
-		var c *Corrupt
+		var c *CorruptError
 		if !errors.As(err, &c) || vfs.StatusOf(err) != vfs.IO {
 			t.Errorf("read %d: %v", i, err)
 		} else if !strings.Contains(c.Row, nid(1).String()) && !strings.Contains(c.Row, d.String()) {

@@ -121,7 +121,7 @@ func (l Limits) relax(volumes []Volume, h *Hints, choose func(Limits, []Volume, 
 		c.Headroom = true
 		return c, nil
 	}
-	r := &Refused{Why: make([]Refusal, len(volumes))}
+	r := &RefusedError{Why: make([]Refusal, len(volumes))}
 	for i := range plain {
 		r.Why[i] = Refusal{volumes[i].Name, Limits{}.Check(&plain[i], &empty), Limits{}.Free(&plain[i])}
 	}

@@ -11,7 +11,7 @@
 //
 // avail is what statfs(2) lets the server use, reserved what was promised to
 // files that are still being written ([Ledger]). If no volume is eligible the
-// answer is a [Refused] that names the reason for each: NoSpc if room was
+// answer is a [RefusedError] that names the reason for each: NoSpc if room was
 // wanting anywhere, ROFS if all are read-only, IO otherwise. Headroom gives
 // way before a client sees NoSpc: if no volume is eligible for want of bytes,
 // they are asked once more without MinFree and without what is reserved.

@@ -83,7 +83,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		for name, p := range policies() {
 			_, err := p.Choose(c.volumes, none, chance(1))
-			var r *Refused
+			var r *RefusedError
 			if !errors.As(err, &r) || vfs.StatusOf(err) != c.want || len(r.Why) != len(c.volumes) {
 				t.Errorf("%s: %v is %v, want %v", name, err, vfs.StatusOf(err), c.want)
 				continue
@@ -254,6 +254,7 @@ func (s *sim) refresh() {
 
 // put places one file.
 func (s *sim) put(t *testing.T, p Policy) {
+	t.Helper()
 	for i := range s.seen {
 		s.seen[i].Reserved = s.ledger.Reserved(i)
 	}
@@ -272,6 +273,7 @@ func (s *sim) put(t *testing.T, p Policy) {
 
 // fill places files until the pool is so full.
 func (s *sim) fill(t *testing.T, p Policy, until float64) {
+	t.Helper()
 	for {
 		for range 1000 {
 			s.put(t, p)

@@ -53,7 +53,7 @@ type Choice struct {
 // Policy chooses the volume of a new object. Implementations are values that
 // are safe for concurrent use.
 type Policy interface {
-	// Choose picks one of volumes, or returns a *Refused. It draws from chance as
+	// Choose picks one of volumes, or returns a *RefusedError. It draws from chance as
 	// often as it likes, and does not keep volumes.
 	Choose(volumes []Volume, h *Hints, chance rand.Source) (Choice, error)
 }
@@ -115,9 +115,9 @@ func minus(a, b uint64) uint64 {
 	return a - b
 }
 
-// Refused says that no volume can take an object, and why each cannot. It is
+// RefusedError says that no volume can take an object, and why each cannot. It is
 // the vfs.Status that follows.
-type Refused struct {
+type RefusedError struct {
 	Why []Refusal // by volume, in order
 }
 
@@ -129,7 +129,7 @@ type Refusal struct {
 }
 
 // Error names every volume with its reason.
-func (r *Refused) Error() string {
+func (r *RefusedError) Error() string {
 	if len(r.Why) == 0 {
 		return "no volume to place on"
 	}
@@ -148,7 +148,7 @@ func (r *Refused) Error() string {
 }
 
 // Unwrap is the status a client gets.
-func (r *Refused) Unwrap() error {
+func (r *RefusedError) Unwrap() error {
 	readOnly := len(r.Why) > 0
 	for _, w := range r.Why {
 		if w.Reason == NoFiles || w.Reason == NoRoom {

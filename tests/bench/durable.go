@@ -102,8 +102,11 @@ func (d durable) ReadDir(name string) ([]os.FileInfo, error) {
 func (d durable) Chroot(name string) (billy.Filesystem, error) { return durable{d.path(name)}, nil }
 func (d durable) TempFile(string, string) (billy.File, error)  { return nil, billy.ErrNotSupported }
 func (d durable) Chmod(name string, mode os.FileMode) error    { return os.Chmod(d.path(name), mode) }
-func (d durable) Lchown(name string, uid, gid int) error       { return os.Lchown(d.path(name), uid, gid) }
-func (d durable) Chown(name string, uid, gid int) error        { return os.Chown(d.path(name), uid, gid) }
+
+func (d durable) Lchown(name string, uid, gid int) error { return os.Lchown(d.path(name), uid, gid) }
+
+func (d durable) Chown(name string, uid, gid int) error { return os.Chown(d.path(name), uid, gid) }
+
 func (d durable) Chtimes(name string, atime, mtime time.Time) error {
 	return os.Chtimes(d.path(name), atime, mtime)
 }

@@ -42,7 +42,7 @@ func echo(c net.Conn) error {
 			out = out[:0]
 		}
 		var mark [4]byte
-		if _, err := io.ReadFull(in, mark[:]); err == io.EOF { //nolint:errorlint // ReadFull returns it bare
+		if _, err := io.ReadFull(in, mark[:]); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err

@@ -128,7 +128,7 @@ func (d *driver) issue(slot int) {
 
 // receive takes one reply, checks it, and gives its slot the next call.
 func (d *driver) receive() error {
-	xid, r, err := d.conn.next()
+	xid, r, err := d.next()
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -76,7 +77,7 @@ func (s *stock) FromHandle(h []byte) (billy.Filesystem, []string, error) {
 		return nil, nil, errors.New("not a handle")
 	}
 	path := s.byID[be.Uint64(h)]
-	return s.fs, path[:len(path):len(path)], nil
+	return s.fs, slices.Clip(path), nil
 }
 
 // InvalidateHandle forgets the path of a handle; the number is not given again.

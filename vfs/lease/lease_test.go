@@ -18,18 +18,19 @@ import (
 func id(n int) vfs.NodeID { return vfs.NodeID{0: byte(n), 14: byte(n >> 8), 15: byte(n)} }
 
 // take acquires or fails the test.
-func take(t testing.TB, table *Table, wants ...Want) Held {
-	t.Helper()
+func take(tb testing.TB, table *Table, wants ...Want) Held {
+	tb.Helper()
 	h, err := table.Acquire(context.Background(), wants...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h
 }
 
 // later acquires on a goroutine and closes the channel once it has; the lease is
 // given back by the result of done.
-func later(t testing.TB, ctx context.Context, table *Table, wants ...Want) (got chan struct{}, done func()) {
+func later(ctx context.Context, t *testing.T, table *Table, wants ...Want) (got chan struct{}, done func()) {
+	t.Helper()
 	got, end := make(chan struct{}), make(chan struct{})
 	go func() {
 		h, err := table.Acquire(ctx, wants...)
@@ -133,12 +134,12 @@ func TestFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table Table
 		reader := take(t, &table, Node(id(1), Shared))
-		writer, writerDone := later(t, t.Context(), &table, Node(id(1), Exclusive))
+		writer, writerDone := later(t.Context(), t, &table, Node(id(1), Exclusive))
 		synctest.Wait()
-		r1, r1Done := later(t, t.Context(), &table, Node(id(1), Shared))
-		r2, r2Done := later(t, t.Context(), &table, Node(id(1), Shared))
+		r1, r1Done := later(t.Context(), t, &table, Node(id(1), Shared))
+		r2, r2Done := later(t.Context(), t, &table, Node(id(1), Shared))
 		synctest.Wait()
-		writer2, writer2Done := later(t, t.Context(), &table, Node(id(1), Exclusive))
+		writer2, writer2Done := later(t.Context(), t, &table, Node(id(1), Exclusive))
 		if granted(writer) || granted(r1) || granted(r2) {
 			t.Fatal("granted beside what excludes it, or before its turn")
 		}
@@ -187,7 +188,7 @@ func TestGivingUpLeavesNothing(t *testing.T) {
 		if _, ok := table.TryAcquire(Node(id(1), Shared)); ok {
 			t.Error("the first key is not held while waiting for the second")
 		}
-		behind, done := later(t, t.Context(), &table, Node(id(3), Shared)) // only the writer is in its way
+		behind, done := later(t.Context(), t, &table, Node(id(3), Shared)) // only the writer is in its way
 		if granted(behind) {
 			t.Error("overtook the writer")
 		}
@@ -227,7 +228,7 @@ func TestACancelledContextStillTakesWhatIsFree(t *testing.T) {
 func TestReleasingTwicePanics(t *testing.T) {
 	var table Table
 	h := take(t, &table, Node(id(1), Shared))
-	again := h //nolint:govet // the mistake under test
+	again := h // the mistake under test
 	h.Release()
 	h.Release() // empty by now
 	defer func() {
@@ -301,6 +302,7 @@ func try(table *Table, r *rand.Rand, wants []Want) (Held, bool) {
 
 // visit is what goes on under the leases.
 func visit(t *testing.T, mode map[int]Mode, readers, writers *[12]atomic.Int32) {
+	t.Helper()
 	for k, m := range mode {
 		if m == Exclusive {
 			if writers[k].Add(1) != 1 || readers[k].Load() != 0 {
