@@ -110,7 +110,8 @@ func newProgram(t *rapid.T, under vfs.FS, o ProgramOptions) *program {
 	p.must(err, "Root of the Model")
 	p.meet(root, want)
 	p.sweep()
-	runMake(p, &step{name: name("pub"), how: vfs.How{Type: vfs.Directory, Set: vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o777}}})
+	mode := rapid.SampledFrom([]uint32{0o777, 0o1777}).Draw(t, "mode of the common directory")
+	runMake(p, &step{name: nameRef{name: name("pub")}, how: vfs.How{Type: vfs.Directory, Set: vfs.SetAttr{Mask: vfs.SetMode, Mode: mode}}})
 	p.sweep()
 	return p
 }

@@ -2,6 +2,8 @@ package vfstest
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -15,7 +17,7 @@ type step struct {
 	run         func(p *program, s *step)
 	caller      int
 	node, node2 ref
-	name, name2 vfs.Name
+	name, name2 nameRef
 	how         vfs.How
 	set         vfs.SetAttr
 	guard       guard
@@ -32,6 +34,14 @@ type step struct {
 type ref struct {
 	any bool
 	i   int
+}
+
+// nameRef refers to a name: the i-th that the directory has, or one that it
+// may have or not.
+type nameRef struct {
+	there bool
+	i     int
+	name  vfs.Name
 }
 
 type guard uint8
@@ -61,17 +71,30 @@ func steps(o ProgramOptions) *rapid.Generator[*step] {
 		}
 	}
 	return rapid.Custom(func(t *rapid.T) *step {
-		s := stepWeights[rapid.SampledFrom(weighted).Draw(t, "kind")].draw(t, o)
-		s.caller = rapid.IntRange(0, 5).Draw(t, "caller")
+		s := stepWeights[weighted[evenly(t, "kind", 6)%len(weighted)]].draw(t, o)
+		s.caller = evenly(t, "caller", 3)
 		return &s
 	})
 }
 
+// evenly draws a number of so many bits; rapid's own integers are mostly small.
+func evenly(t *rapid.T, label string, bits int) (n int) {
+	for range bits {
+		if n *= 2; rapid.Bool().Draw(t, label) {
+			n++
+		}
+	}
+	return n
+}
+
 var (
 	refs = rapid.Custom(func(t *rapid.T) ref {
-		return ref{rapid.IntRange(0, 15).Draw(t, "any") == 15, rapid.IntRange(0, 1<<16).Draw(t, "object")}
+		return ref{evenly(t, "any", 4) == 15, evenly(t, "object", 6)}
 	})
-	names = rapid.SampledFrom([]vfs.Name{
+	names = rapid.Custom(func(t *rapid.T) nameRef {
+		return nameRef{rapid.Bool().Draw(t, "there"), evenly(t, "which", 4), pool.Draw(t, "name")}
+	})
+	pool = rapid.SampledFrom([]vfs.Name{
 		name("a"), name("b"), name("c"), name("d"), name("e"), name("\xff"), name(strings.Repeat("n", vfs.NameMax)),
 	})
 	modes = rapid.SampledFrom([]uint32{0o644, 0o755, 0o777, 0o700, 0o600, 0o070, 0o007, 0, 0o1777, 0o2775, 0o4755, 0o2644, 0o6777, 0o711})
@@ -82,14 +105,14 @@ var (
 )
 
 func drawMake(t *rapid.T, o ProgramOptions) step {
-	types := []vfs.Type{vfs.Regular, vfs.Directory, vfs.Regular, vfs.Directory, vfs.Symlink, 0}
+	types := []vfs.Type{vfs.Regular, vfs.Regular, vfs.Regular, vfs.Regular, vfs.Directory, vfs.Directory, vfs.Directory, vfs.Symlink, vfs.Symlink, 0}
 	if !o.NoSpecial {
 		if types = append(types, vfs.FIFO, vfs.Socket); !o.NoDevices {
 			types = append(types, vfs.Char)
 		}
 	}
 	s := step{run: runMake, node: refs.Draw(t, "in"), name: names.Draw(t, "name")}
-	s.how.Type = rapid.SampledFrom(types).Draw(t, "type")
+	s.how.Type = types[evenly(t, "type", 4)%len(types)]
 	mask := rapid.SampledFrom([]vfs.SetMask{vfs.SetMode, vfs.SetMode | vfs.SetSize, vfs.SetMode | vfs.SetAtime | vfs.SetMtime, 0, vfs.SetMode | vfs.SetUID | vfs.SetGID}).Draw(t, "mask")
 	if o.As != nil {
 		mask &^= vfs.SetUID | vfs.SetGID
@@ -97,7 +120,7 @@ func drawMake(t *rapid.T, o ProgramOptions) step {
 	s.how.Set = vfs.SetAttr{Mask: mask, Mode: modes.Draw(t, "mode"), UID: 1001, GID: 2002, Size: sizes.Draw(t, "size"), Atime: vfs.Time{Sec: 3}, Mtime: vfs.Time{Sec: 4}}
 	switch s.how.Type {
 	case vfs.Regular:
-		s.how.Exists = rapid.SampledFrom([]vfs.Exists{vfs.Unchecked, vfs.Guarded, vfs.Exclusive}).Draw(t, "exists")
+		s.how.Exists = vfs.Exists(evenly(t, "exists", 2) % 3)
 		s.how.Verifier[7] = rapid.ByteRange(1, 3).Draw(t, "verifier")
 		s.how.Verifier[3] = s.how.Verifier[7]
 	case vfs.Symlink:
@@ -186,6 +209,15 @@ func (p *program) pick(r ref, suits func(vfs.Attr) bool) *pair {
 	return all[(len(all)-1+r.i)%len(all)] // the youngest when rapid shrinks to 0
 }
 
+// resolve is the name that r refers to, in d.
+func (p *program) resolve(r nameRef, d *pair) vfs.Name {
+	has := slices.SortedFunc(maps.Keys(p.entriesOf(d)), func(a, b vfs.Name) int { return strings.Compare(a.String(), b.String()) })
+	if !r.there || len(has) == 0 {
+		return r.name
+	}
+	return has[r.i%len(has)]
+}
+
 func (p *program) dir(r ref) *pair {
 	return p.pick(r, func(a vfs.Attr) bool { return a.Type == vfs.Directory })
 }
@@ -206,12 +238,13 @@ func (p *program) resized(n *pair, set *vfs.SetAttr) {
 
 func runMake(p *program, s *step) {
 	d, w := p.dir(s.node), p.who(s)
-	p.say("uid %d makes %.9q in #%d: %+v", w.UID, s.name, d.index, s.how)
-	if id, ok := p.entriesOf(d)[s.name]; ok && s.how.Exists == vfs.Unchecked {
+	x := p.resolve(s.name, d)
+	p.say("uid %d makes %.9q in #%d: %+v", w.UID, x, d.index, s.how)
+	if id, ok := p.entriesOf(d)[x]; ok && s.how.Exists == vfs.Unchecked {
 		p.resized(p.byModel[id], &s.how.Set)
 	}
-	got, c, err := p.under.Make(p.ctx, w, d.under, s.name, &s.how)
-	want, _, wantErr := p.model.Make(p.ctx, w, d.model, s.name, &s.how)
+	got, c, err := p.under.Make(p.ctx, w, d.under, x, &s.how)
+	want, _, wantErr := p.model.Make(p.ctx, w, d.model, x, &s.how)
 	if p.same(err, wantErr) {
 		p.meet(got, want)
 	}
@@ -220,9 +253,10 @@ func runMake(p *program, s *step) {
 
 func runRename(p *program, s *step) {
 	d, d2, w := p.dir(s.node), p.dir(s.node2), p.who(s)
-	p.say("uid %d renames %.9q in #%d to %.9q in #%d", w.UID, s.name, d.index, s.name2, d2.index)
-	c, c2, err := p.under.Rename(p.ctx, w, d.under, s.name, d2.under, s.name2)
-	_, _, wantErr := p.model.Rename(p.ctx, w, d.model, s.name, d2.model, s.name2)
+	x, y := p.resolve(s.name, d), p.resolve(s.name2, d2)
+	p.say("uid %d renames %.9q in #%d to %.9q in #%d", w.UID, x, d.index, y, d2.index)
+	c, c2, err := p.under.Rename(p.ctx, w, d.under, x, d2.under, y)
+	_, _, wantErr := p.model.Rename(p.ctx, w, d.model, x, d2.model, y)
 	p.same(err, wantErr)
 	p.tellChange(d, c)
 	p.tellChange(d2, c2)
@@ -230,27 +264,30 @@ func runRename(p *program, s *step) {
 
 func runRemove(p *program, s *step) {
 	d, w := p.dir(s.node), p.who(s)
-	p.say("uid %d removes %.9q of #%d", w.UID, s.name, d.index)
-	c, err := p.under.Remove(p.ctx, w, d.under, s.name)
-	_, wantErr := p.model.Remove(p.ctx, w, d.model, s.name)
+	x := p.resolve(s.name, d)
+	p.say("uid %d removes %.9q of #%d", w.UID, x, d.index)
+	c, err := p.under.Remove(p.ctx, w, d.under, x)
+	_, wantErr := p.model.Remove(p.ctx, w, d.model, x)
 	p.same(err, wantErr)
 	p.tellChange(d, c)
 }
 
 func runRemoveDir(p *program, s *step) {
 	d, w := p.dir(s.node), p.who(s)
-	p.say("uid %d removes directory %.9q of #%d", w.UID, s.name, d.index)
-	c, err := p.under.RemoveDir(p.ctx, w, d.under, s.name)
-	_, wantErr := p.model.RemoveDir(p.ctx, w, d.model, s.name)
+	x := p.resolve(s.name, d)
+	p.say("uid %d removes directory %.9q of #%d", w.UID, x, d.index)
+	c, err := p.under.RemoveDir(p.ctx, w, d.under, x)
+	_, wantErr := p.model.RemoveDir(p.ctx, w, d.model, x)
 	p.same(err, wantErr)
 	p.tellChange(d, c)
 }
 
 func runLink(p *program, s *step) {
 	n, d, w := p.pick(s.node2, func(a vfs.Attr) bool { return a.Type != vfs.Directory }), p.dir(s.node), p.who(s)
-	p.say("uid %d links #%d as %.9q in #%d", w.UID, n.index, s.name, d.index)
-	got, c, err := p.under.Link(p.ctx, w, n.under, d.under, s.name)
-	_, _, wantErr := p.model.Link(p.ctx, w, n.model, d.model, s.name)
+	x := p.resolve(s.name, d)
+	p.say("uid %d links #%d as %.9q in #%d", w.UID, n.index, x, d.index)
+	got, c, err := p.under.Link(p.ctx, w, n.under, d.under, x)
+	_, _, wantErr := p.model.Link(p.ctx, w, n.model, d.model, x)
 	p.same(err, wantErr)
 	p.tell(n, got)
 	p.tellChange(d, c)
@@ -258,9 +295,10 @@ func runLink(p *program, s *step) {
 
 func runLookup(p *program, s *step) {
 	d, w := p.dir(s.node), p.who(s)
-	p.say("uid %d looks %.9q up in #%d", w.UID, s.name, d.index)
-	got, dirAttr, err := p.under.Lookup(p.ctx, w, d.under, s.name)
-	want, _, wantErr := p.model.Lookup(p.ctx, w, d.model, s.name)
+	x := p.resolve(s.name, d)
+	p.say("uid %d looks %.9q up in #%d", w.UID, x, d.index)
+	got, dirAttr, err := p.under.Lookup(p.ctx, w, d.under, x)
+	want, _, wantErr := p.model.Lookup(p.ctx, w, d.model, x)
 	if p.same(err, wantErr) {
 		p.meet(got, want)
 	}
