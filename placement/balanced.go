@@ -103,27 +103,3 @@ func below(chance rand.Source, n uint64) uint64 {
 	hi, _ := bits.Mul64(chance.Uint64(), n)
 	return hi
 }
-
-// relax asks choose with l, and if no volume has room then once more without headroom
-// and reservations: neither may cost a client its write (P6).
-func (l Limits) relax(volumes []Volume, h *Hints, choose func(Limits, []Volume, *Hints) (Choice, bool)) (Choice, error) {
-	if c, ok := choose(l, volumes, h); ok {
-		return c, nil
-	}
-	plain := make([]Volume, len(volumes))
-	for i, v := range volumes {
-		v.Reserved = 0
-		plain[i] = v
-	}
-	empty := *h
-	empty.Size = 0 // a guess, which must not refuse what would fit
-	if c, ok := choose(Limits{}, plain, &empty); ok {
-		c.Headroom = true
-		return c, nil
-	}
-	r := &RefusedError{Why: make([]Refusal, len(volumes))}
-	for i := range plain {
-		r.Why[i] = Refusal{volumes[i].Name, Limits{}.Check(&plain[i], &empty), Limits{}.Free(&plain[i])}
-	}
-	return Choice{}, r
-}
