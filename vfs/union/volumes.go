@@ -125,7 +125,10 @@ func (u *Union) hidden(d *node, name vfs.Name) bool {
 // each calls f for every volume of s and joins the first error, one after the other for
 // one and at once for several: a slow disk costs the time of one.
 func each(s volset, f func(v int) error) error {
-	if s.count() == 1 {
+	switch s.count() {
+	case 0:
+		return nil
+	case 1:
 		return f(s.first())
 	}
 	list := s.list()
@@ -134,9 +137,7 @@ func each(s volset, f func(v int) error) error {
 	for i, v := range list[1:] {
 		wg.Go(func() { errs[i+1] = f(v) })
 	}
-	if len(list) > 0 {
-		errs[0] = f(list[0])
-	}
+	errs[0] = f(list[0])
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {

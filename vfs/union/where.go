@@ -2,180 +2,110 @@ package union
 
 import (
 	"context"
-	"strings"
-	"sync/atomic"
-	"time"
+	"errors"
+	"slices"
 
 	"sheaf/vfs"
 )
 
-// counters count what the union does.
-type counters struct {
-	hits, misses, asked atomic.Int64
-	lists, stats, syncs atomic.Int64
-	searches, scans     atomic.Int64
-	unmarked, rowErrors atomic.Int64
+// Location is where an object lies: a path on a volume.
+type Location struct {
+	Volume string // the operator's name
+	Path   []vfs.Name
 }
 
-// Stats is what the union has done since it was opened, and what it holds.
-type Stats struct {
-	Hits      int64 // look-ups answered from memory: present
-	Misses    int64 // look-ups answered from memory: absent
-	Asked     int64 // look-ups that asked volumes
-	Lists     int64 // copies of directories listed
-	Stats     int64 // objects asked for their attributes
-	Syncs     int64 // flushes of files and directories
-	Searches  int64 // objects looked for because they were not where they had been
-	Scans     int64 // walks over whole volumes
-	Unmarked  int64 // marks that could not be written
-	RowErrors int64 // rows the index did not take
-	OpenFiles int
-	OpenDirs  int
-	Nodes     int
-	Memory    int64 // bytes for nodes, names and attributes, about
-}
+// depthMax bounds how many directories are walked upwards; a path of PATH_MAX (4,096
+// bytes) has at most half as many.
+const depthMax = 4096
 
-// Stats is the counters as they are now.
-func (u *Union) Stats() Stats {
-	c := &u.stats
-	s := Stats{
-		Hits: c.hits.Load(), Misses: c.misses.Load(), Asked: c.asked.Load(), Lists: c.lists.Load(), Stats: c.stats.Load(),
-		Syncs: c.syncs.Load(), Searches: c.searches.Load(), Scans: c.scans.Load(), Unmarked: c.unmarked.Load(),
-		RowErrors: c.rowErrors.Load(), Memory: u.memory.Load(),
-	}
-	for i := range u.table.shards {
-		t := &u.table.shards[i]
-		t.mu.Lock()
-		s.Nodes += len(t.m)
-		t.mu.Unlock()
-	}
-	u.files.mu.Lock()
-	s.OpenFiles = len(u.files.ring)
-	u.files.mu.Unlock()
-	u.dirs.mu.Lock()
-	s.OpenDirs = len(u.dirs.ring)
-	u.dirs.mu.Unlock()
-	return s
-}
-
-// Place is where a node lies on one volume.
-type Place struct {
-	Volume string
-	Path   string // beneath the volume's root, with a leading slash
-	Home   bool   // of a directory: its mode, owner and ACL are the directory's
-}
-
-// Fact is what a look-up of a name is answered by.
-type Fact uint8
-
-// The facts, the best first.
-const (
-	FactListing Fact = iota + 1 // the directory is completely known
-	FactName                    // the name was asked for by itself
-	FactNone                    // nothing: the volumes are asked
-)
-
-// String is the fact in words.
-func (f Fact) String() string {
-	switch f {
-	case FactListing:
-		return "complete listing"
-	case FactName:
-		return "the name itself"
-	case FactNone:
-		return "nothing, the volumes are asked"
-	}
-	return "unknown"
-}
-
-// Whereabouts is what the union knows of one path of the share.
-type Whereabouts struct {
-	Node   vfs.Node
-	Attr   vfs.Attr
-	Places []Place
-	Fact   Fact          // that answered for the last component, before it was asked about now
-	Age    time.Duration // of that fact
-}
-
-// Where says where path of the share lies. Components are separated by slashes; the
-// empty path is the root. Errors are those of Lookup.
-func (u *Union) Where(ctx context.Context, path string) (Whereabouts, error) {
-	var w Whereabouts
-	n := u.root
-	n.refs.Add(1)
-	var phys []vfs.Name
-	w.Fact = FactListing
-	for part := range strings.SplitSeq(path, "/") {
-		if part == "" {
-			continue
-		}
-		name, err := vfs.ParseName(part)
-		if err != nil {
-			n.put()
-			return w, err
-		}
-		w.Fact, w.Age = u.factFor(n, name)
-		next, err := u.lookupSlow(ctx, n, name)
-		if err == nil {
-			phys = append(phys, physOf(next, n.id, name))
-		}
-		n.put()
-		if err != nil {
-			return w, err
-		}
-		n = next
+// Locations are where vn lies: one, or for a directory one for each copy, the home
+// copy first and the others in volume order. Of several names of a file it is one.
+func (u *Union) Locations(ctx context.Context, vn vfs.Node) ([]Location, error) {
+	n, err := u.resolve(ctx, vn)
+	if err != nil {
+		return nil, err
 	}
 	defer n.put()
-	var err error
-	if w.Attr, err = u.attrsOf(ctx, vfs.Superuser, n); err != nil {
-		return w, err
-	}
-	w.Node = n.node()
-	full := ""
-	for _, p := range phys {
-		full += "/" + p.String()
-	}
-	if full == "" {
-		full = "/"
-	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	for i := range n.copies {
-		c := &n.copies[i]
-		w.Places = append(w.Places, Place{Volume: u.vols[c.vol].name, Path: full, Home: n.isDir() && c.vol == n.home})
+	vols, home := n.on().list(), n.home
+	n.mu.Unlock()
+	path, err := u.physPath(ctx, n)
+	if err != nil {
+		return nil, err
 	}
-	return w, nil
+	slices.SortStableFunc(vols, func(a, b int) int { // volume order, but for home
+		switch {
+		case a == home:
+			return -1
+		case b == home:
+			return 1
+		}
+		return 0
+	})
+	all := make([]Location, 0, len(vols))
+	for _, v := range vols {
+		all = append(all, Location{u.vols[v].v.Name(), path})
+	}
+	return all, nil
 }
 
-// physOf is what the volumes call n's name in dir.
-func physOf(n *node, dir vfs.NodeID, name vfs.Name) vfs.Name {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, p := range n.places {
-		if p.dir.ID == dir && p.name == name {
-			return p.phys
+// physPath is the path that leads to n on its volumes.
+func (u *Union) physPath(ctx context.Context, n *node) ([]vfs.Name, error) {
+	path := []vfs.Name{}
+	n.refs.Add(1)
+	for n != u.root {
+		n.mu.Lock()
+		if len(n.places) == 0 || len(path) == depthMax {
+			n.mu.Unlock()
+			n.put()
+			return nil, &vfs.Error{Status: vfs.Jukebox, Op: "where", Object: n.id.String(), Err: errors.New("its place is not known now")}
+		}
+		at := n.places[0]
+		n.mu.Unlock()
+		n.put()
+		path = append(path, at.phys)
+		var err error
+		if n, err = u.resolve(ctx, at.dir); err != nil {
+			return nil, err
 		}
 	}
-	return name
+	n.put()
+	slices.Reverse(path)
+	return path, nil
 }
 
-// factFor is what a look-up of name in d would be answered by, and how old that is.
-func (u *Union) factFor(d *node, name vfs.Name) (Fact, time.Duration) {
-	now := u.now()
+// Explain says what a look-up of name in dir is answered from now: "present", "absent" or
+// "unknown", and the fact that it rests on. It asks no volume.
+func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
+	d := u.table.get(dir.ID)
+	if d == nil {
+		return "unknown", "the directory is not in memory: its volumes are asked"
+	}
+	defer d.put()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.names
-	if t == nil || u.opt.Lookups == LookupOff {
-		return FactNone, 0
+	if d.names == nil {
+		return "unknown", "nothing is known of the directory's names: its volumes are asked"
 	}
-	if u.namesFresh(d) {
-		return FactListing, time.Duration(now - t.asOf)
+	if e := d.names.byName[name]; e != nil {
+		switch {
+		case e.node.IsZero() || e.seen != d.names.round:
+			return "present", "the directory was listed with it; the object itself was not looked at yet, so its volume is asked"
+		case u.entryFresh(d, e):
+			return "present", "it was seen no longer ago than what is known is trusted"
+		}
+		return "unknown", "it was seen, longer ago than what is known is trusted: its volume is asked"
 	}
-	if e := t.byName[name]; e != nil && u.entryFresh(d, e) {
-		return FactName, time.Duration(now - e.at)
+	_, asked := d.names.absent[name]
+	switch {
+	case u.absent(d, name) && d.names.complete:
+		return "absent", "the directory is completely known, and the name is not in it"
+	case u.absent(d, name):
+		return "absent", "it was asked for, and absent, no longer ago than what is known is trusted"
+	case d.names.complete:
+		return "unknown", "the directory was completely known, longer ago than that is trusted: it is looked at again"
+	case asked:
+		return "unknown", "it was absent, longer ago than what is known is trusted: the volumes are asked"
 	}
-	if at, ok := t.absent[name]; ok && u.absent(d, name) {
-		return FactName, time.Duration(now - at)
-	}
-	return FactNone, 0
+	return "unknown", "the directory is not completely known, and the name was not asked for: the volumes are asked"
 }

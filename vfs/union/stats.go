@@ -1,0 +1,52 @@
+package union
+
+import "sync/atomic"
+
+// counters count what the union does.
+type counters struct {
+	hits, misses, asked atomic.Int64
+	lists, stats, syncs atomic.Int64
+	searches, scans     atomic.Int64
+	unmarked, rowErrors atomic.Int64
+}
+
+// Stats is what the union has done since it was opened, and what it holds.
+type Stats struct {
+	Hits      int64 // look-ups answered from memory: present
+	Misses    int64 // look-ups answered from memory: absent
+	Asked     int64 // look-ups that asked volumes
+	Lists     int64 // copies of directories listed
+	Stats     int64 // objects asked for their attributes
+	Syncs     int64 // flushes of files and directories
+	Searches  int64 // objects looked for because they were not where they had been
+	Scans     int64 // walks over whole volumes
+	Unmarked  int64 // marks that could not be written
+	RowErrors int64 // rows the index did not take
+	OpenFiles int
+	OpenDirs  int
+	Nodes     int
+	Memory    int64 // bytes for nodes, names and attributes, about
+}
+
+// Stats is the counters as they are now.
+func (u *Union) Stats() Stats {
+	c := &u.stats
+	s := Stats{
+		Hits: c.hits.Load(), Misses: c.misses.Load(), Asked: c.asked.Load(), Lists: c.lists.Load(), Stats: c.stats.Load(),
+		Syncs: c.syncs.Load(), Searches: c.searches.Load(), Scans: c.scans.Load(), Unmarked: c.unmarked.Load(),
+		RowErrors: c.rowErrors.Load(), Memory: u.memory.Load(),
+	}
+	for i := range u.table.shards {
+		t := &u.table.shards[i]
+		t.mu.Lock()
+		s.Nodes += len(t.m)
+		t.mu.Unlock()
+	}
+	u.files.mu.Lock()
+	s.OpenFiles = len(u.files.ring)
+	u.files.mu.Unlock()
+	u.dirs.mu.Lock()
+	s.OpenDirs = len(u.dirs.ring)
+	u.dirs.mu.Unlock()
+	return s
+}
