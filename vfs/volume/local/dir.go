@@ -7,7 +7,6 @@ import (
 	"errors"
 	"path"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -304,7 +303,7 @@ func (d *dir) make(op string, name vfs.Name, t vfs.Type, n *volume.New, call fun
 		return fail(d.refuseHidden(op, name))
 	}
 	inherits := d.inherits()
-	since := coarseNow()
+	since := d.v.tick()
 	if err := call(d.fd, name.String()); err != nil {
 		return fail(err)
 	}
@@ -344,12 +343,6 @@ func (d *dir) hold(name vfs.Name, t vfs.Type) (ref, error) {
 	}
 	return r, nil
 }
-
-// coarseSlack is how far the clock of the file system's time stamps may lag
-// behind ours (measured: 7.5 ms at 250 ticks a second).
-const coarseSlack = 50 * time.Millisecond
-
-func coarseNow() time.Time { return time.Now().Add(-coarseSlack) }
 
 // Mkdir makes a directory and opens it.
 func (d *dir) Mkdir(_ context.Context, name vfs.Name, n *volume.New) (volume.Dir, volume.Stat, volume.Identity, error) {

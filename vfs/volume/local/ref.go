@@ -3,8 +3,6 @@
 package local
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"sheaf/vfs"
@@ -144,10 +142,12 @@ func (v *Volume) birthACLs(r *ref, a *vfs.ACLs, inherits bool) error {
 }
 
 // fresh reports whether the object behind r, found by the name of one that was
-// made at or after since, can be that one: a name made without a descriptor
-// (mkdir, symlink, mknod) may be exchanged before it is pinned, and its new
-// owner must never be given somebody else's object.
-func (r *ref) fresh(t vfs.Type, uid uint32, since time.Time) bool {
+// made at or after since (Volume.tick), can be that one: a name made without a
+// descriptor (mkdir, symlink, mknod) may be exchanged by a process of the host
+// before it is pinned, and the new owner must not be given what others had. What is
+// left to such a process is to exchange two that the server itself is making
+// within one tick of the clock.
+func (r *ref) fresh(t vfs.Type, uid uint32, since int64) bool {
 	st := &r.st
 	links := uint32(1)
 	if t == vfs.Directory {
@@ -159,7 +159,7 @@ func (r *ref) fresh(t vfs.Type, uid uint32, since time.Time) bool {
 	if t != vfs.Symlink && st.Mode&0o077 != 0 {
 		return false
 	}
-	return st.Key.Birth == 0 || st.Key.Birth >= since.UnixNano()
+	return st.Key.Birth == 0 || st.Key.Birth >= since
 }
 
 // typeOfMode is the type in the mode of stat(2).
