@@ -121,9 +121,14 @@ func (p *program) compareTrees() {
 			if want := p.model.objects[n.model.ID].target; err != nil || got != want {
 				p.fail("#%d links to %q (%v), want %q", n.index, got, err, want)
 			}
+		default:
 		}
-		p.compareParents(n)
 		p.compareACLs(n)
+	}
+	for _, n := range p.nodes { // by now every directory was listed, and so every name is known
+		if p.alive(n) {
+			p.compareParents(n)
+		}
 	}
 }
 

@@ -45,11 +45,12 @@ func (b *bench) born(a vfs.Attr, t vfs.Type, nlink uint32) {
 		nlink, wantSize = 2, a.Size
 	case vfs.Symlink:
 		wantSize = uint64(len("some/where"))
+	default:
 	}
 	if a.Type != t || a.Nlink != nlink || a.UID != b.w.UID || a.GID != b.w.GID || a.Size != wantSize {
 		b.Errorf("new object of type %d: %+v", t, a)
 	}
-	if a.Mtime != a.Ctime && t != vfs.Symlink {
+	if a.Mtime.Compare(a.Ctime) > 0 { // owner and mode may come after the name, as on a host
 		b.Errorf("new object has mtime %v and ctime %v", a.Mtime, a.Ctime)
 	}
 }
@@ -224,10 +225,11 @@ func checkTargets(b *bench) {
 
 func checkNames(b *bench) {
 	all := map[string]vfs.Node{}
-	for _, s := range []string{
-		"...", " ", "-", "\n", "*", "\xff\xfe", "\x01", ".hidden", "a b", "Case", "case", "\\", "é", "e\u0301",
-		strings.Repeat("n", vfs.NameMax), strings.Repeat("n", vfs.NameMax-1),
-	} {
+	spellings := []string{"...", " ", "-", "\n", "*", "\x01", ".hidden", "a b", "\\", strings.Repeat("n", vfs.NameMax), strings.Repeat("n", vfs.NameMax-1)}
+	if !b.opts.FoldedNames {
+		spellings = append(spellings, "\xff\xfe", "Case", "case", "é", "e\u0301")
+	}
+	for _, s := range spellings {
 		all[s] = b.file(s)
 	}
 	for s, n := range all {
