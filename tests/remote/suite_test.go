@@ -1,0 +1,27 @@
+package remote
+
+import (
+	"testing"
+
+	"sheaf/vfs"
+	"sheaf/vfs/vfstest"
+)
+
+// shapes are the ways a Client is set up.
+var shapes = map[string]Options{
+	"plain":       {},
+	"small pages": {DirSize: 512, ReadSize: 4096, WriteSize: 4096},
+	"connections": {Conns: 3, DirSize: 4096},
+}
+
+// TestSuiteModel holds nfsd over the Model to the contract.
+func TestSuiteModel(t *testing.T) {
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			vfstest.Suite(t, vfstest.Options{NoACLs: true}, func(t *testing.T) vfs.FS {
+				return serve(t, model()).mount(t, shape)
+			})
+		})
+	}
+}
