@@ -114,7 +114,7 @@ func (k *kernel) state(t *rapid.T, name string) Born {
 
 func (k *kernel) setACL(name string, acl vfs.ACL, kind string) error {
 	if len(acl) == 0 {
-		if err := unix.Removexattr(name, "system.posix_acl_"+kind); err != unix.ENODATA {
+		if err := unix.Removexattr(name, "system.posix_acl_"+kind); !errors.Is(err, unix.ENODATA) {
 			return err
 		}
 		return nil
@@ -131,7 +131,7 @@ func (k *kernel) setACL(name string, acl vfs.ACL, kind string) error {
 func (k *kernel) getACL(t *rapid.T, name, kind string) (acl vfs.ACL) {
 	b := make([]byte, 4096)
 	n, err := unix.Getxattr(name, "system.posix_acl_"+kind, b)
-	if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	} else if err != nil {
 		t.Fatalf("getxattr: %v", err)
@@ -214,12 +214,12 @@ func equal(a, b vfs.ACL) bool { return len(a) == 0 && len(b) == 0 || reflect.Dee
 
 // statusOf is the status of an errno of these tests.
 func statusOf(t *rapid.T, err error) vfs.Status {
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return vfs.OK
-	case unix.EACCES:
+	case errors.Is(err, unix.EACCES):
 		return vfs.Acces
-	case unix.EPERM:
+	case errors.Is(err, unix.EPERM):
 		return vfs.Perm
 	}
 	t.Fatalf("unexpected: %v", err)

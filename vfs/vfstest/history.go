@@ -145,7 +145,7 @@ func (r *recorder) prepare(in string) error {
 	if err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	make := func(dir vfs.Node, s string, t vfs.Type) vfs.Node {
+	mk := func(dir vfs.Node, s string, t vfs.Type) vfs.Node {
 		if err != nil {
 			return dir
 		}
@@ -153,9 +153,9 @@ func (r *recorder) prepare(in string) error {
 		a, _, err = r.fs.Make(r.ctx, r.who, dir, name(s), &vfs.How{Type: t, Exists: vfs.Guarded, Set: vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o755}})
 		return a.Node
 	}
-	top := make(root.Node, in, vfs.Directory)
-	r.dirs = [2]vfs.Node{make(top, "one", vfs.Directory), make(top, "two", vfs.Directory)}
-	r.block = make(top, "block", vfs.Regular)
+	top := mk(root.Node, in, vfs.Directory)
+	r.dirs = [2]vfs.Node{mk(top, "one", vfs.Directory), mk(top, "two", vfs.Directory)}
+	r.block = mk(top, "block", vfs.Regular)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", in, err)
 	}

@@ -46,6 +46,7 @@ func specOf(calls []call) (*nameSpec, error) {
 			s.facts[n].isDir = true
 		case opExclusive:
 			s.facts[n].verifier = c.op.value
+		default:
 		}
 	}
 	if len(s.facts) > maxNodes {
@@ -94,8 +95,9 @@ func (s *nameSpec) step(st nameState, c *call) (nameState, bool) {
 			st.at[c.op.place], st.at[c.op.to] = 0, is
 		}
 		return st, status == want
+	default: // of data: stepBlock's
+		return st, false
 	}
-	return st, false
 }
 
 // removal is what taking away the name of object n gives, a directory being meant or not.

@@ -108,6 +108,7 @@ func (m *Model) newObject(t vfs.Type) *object {
 		o.attr.Nlink, o.attr.Size, o.attr.Used = 2, dirSize, dirSize
 	case vfs.Regular:
 		o.data = &data{pages: map[uint64]*page{}, undo: map[uint64]*page{}}
+	default:
 	}
 	m.objects[o.attr.Node.ID] = o
 	return o

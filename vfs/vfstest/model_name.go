@@ -120,6 +120,7 @@ func (m *Model) makeOver(w *vfs.Who, o *object, how *vfs.How) error {
 		if perm.SameExclusive(&o.attr, how.Verifier) {
 			return nil
 		}
+	case vfs.Guarded:
 	}
 	return vfs.Exist
 }
@@ -144,6 +145,7 @@ func (m *Model) makeNew(w *vfs.Who, d *object, how *vfs.How) (*object, error) {
 		o.target, o.attr.Size = how.Target, uint64(len(how.Target))
 	case vfs.Block, vfs.Char:
 		o.attr.Major, o.attr.Minor = how.Major, how.Minor
+	case vfs.Directory, vfs.FIFO, vfs.Socket:
 	}
 	if how.Type == vfs.Regular && how.Exists == vfs.Exclusive {
 		o.attr.Atime, o.attr.Mtime = perm.ExclusiveTimes(how.Verifier)

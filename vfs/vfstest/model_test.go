@@ -53,7 +53,7 @@ func TestModelLimits(t *testing.T) {
 	ctx, w := t.Context(), vfs.Superuser
 	m := NewModel(ModelOptions{Capacity: 2 * pageSize, MaxFiles: 3, MaxFileSize: 1 << 20, LinkMax: 2})
 	root, _ := m.Root(ctx, w)
-	make := func(name string) (vfs.Attr, error) {
+	mk := func(name string) (vfs.Attr, error) {
 		a, _, err := m.Make(ctx, w, root.Node, vfs.MustName(name), &vfs.How{Type: vfs.Regular})
 		return a, err
 	}
@@ -63,11 +63,11 @@ func TestModelLimits(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, err, s)
 		}
 	}
-	a, err := make("a")
+	a, err := mk("a")
 	want("first file", err, vfs.OK)
-	_, err = make("b")
+	_, err = mk("b")
 	want("second file", err, vfs.OK)
-	_, err = make("c")
+	_, err = mk("c")
 	want("third file", err, vfs.NoSpc)
 	_, _, err = m.Link(ctx, w, a.Node, root.Node, vfs.MustName("a2"))
 	want("second link", err, vfs.OK)
@@ -134,5 +134,19 @@ func TestModelCookieCollisions(t *testing.T) {
 	}
 	if len(cookies) != 67 {
 		t.Errorf("%d names left, want 67", len(cookies))
+	}
+}
+
+// TestModelAnnounce gives news to those who have not cancelled.
+func TestModelAnnounce(t *testing.T) {
+	m := NewModel(ModelOptions{})
+	var one, two []vfs.Event
+	cancel := m.Subscribe(func(e vfs.Event) { one = append(one, e) })
+	m.Subscribe(func(e vfs.Event) { two = append(two, e) })
+	m.Announce(vfs.Event{Kind: vfs.ForgetAll})
+	cancel()
+	m.Announce(vfs.Event{Kind: vfs.ForgetVolume, Volume: "v"})
+	if len(one) != 1 || len(two) != 2 || two[1].Volume != "v" {
+		t.Errorf("heard %v and %v", one, two)
 	}
 }

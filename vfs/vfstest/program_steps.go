@@ -127,6 +127,7 @@ func drawMake(t *rapid.T, o ProgramOptions) step {
 		s.how.Target = rapid.SampledFrom([]string{"a", "../b", "/c", ""}).Draw(t, "target")
 	case vfs.Char:
 		s.how.Major, s.how.Minor = 1, 3
+	default:
 	}
 	return s
 }

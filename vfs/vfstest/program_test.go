@@ -2,6 +2,7 @@ package vfstest
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"runtime"
@@ -178,7 +179,7 @@ func faults() map[string]*wrong {
 			_, _, _ = m.Make(context.Background(), vfs.Superuser, dir, name, &vfs.How{Type: vfs.Regular})
 		}},
 		"a full directory is Exist": {rename: func(err error) error {
-			if err == vfs.NotEmpty {
+			if errors.Is(err, vfs.NotEmpty) {
 				return vfs.Exist
 			}
 			return err

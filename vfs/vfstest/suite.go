@@ -17,6 +17,9 @@ type Options struct {
 	NoSpecial bool // Make of Block, Char, FIFO and Socket
 	NoDevices bool // Make of Block and Char
 	NoLinks   bool // Link
+	// FoldedNames: names that differ in case or in Unicode normal form are one,
+	// or must be UTF-8 (APFS).
+	FoldedNames bool
 	// CoarseTimes: times set by a client come back cut to the granule of Limits.
 	CoarseTimes bool
 }
@@ -118,14 +121,14 @@ func (b *bench) ok(err error, what string) {
 }
 
 // want wants one of the statuses of what.
-func (b *bench) want(err error, what string, any ...vfs.Status) {
+func (b *bench) want(err error, what string, statuses ...vfs.Status) {
 	b.Helper()
-	for _, s := range any {
+	for _, s := range statuses {
 		if vfs.StatusOf(err) == s {
 			return
 		}
 	}
-	b.Errorf("%s: %v (status %v), want %v", what, err, vfs.StatusOf(err), any)
+	b.Errorf("%s: %v (status %v), want %v", what, err, vfs.StatusOf(err), statuses)
 }
 
 // mk makes an object; its mode, if none is given, is 0644 or 0755.

@@ -1,6 +1,10 @@
 package vfstest
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
 	"testing"
 
 	"sheaf/vfs"
@@ -20,6 +24,42 @@ func TestModelSuite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			Suite(t, c.suite, func(*testing.T) vfs.FS { return NewModel(c.model) })
+		})
+	}
+}
+
+// faultVariable names, in the environment of a child process, the fault that
+// TestSuiteOnFault gives the Model.
+const faultVariable = "VFSTEST_FAULT"
+
+// TestSuiteOnFault is the child of TestSuiteFinds.
+func TestSuiteOnFault(t *testing.T) {
+	fault := os.Getenv(faultVariable)
+	if fault == "" {
+		t.Skip("only as a child of TestSuiteFinds")
+	}
+	Suite(t, Options{}, func(*testing.T) vfs.FS {
+		f := *faults()[fault]
+		f.Model = NewModel(ModelOptions{})
+		return &f
+	})
+}
+
+// TestSuiteFinds shows that Suite finds each fault: a test that fails, seen from
+// outside.
+func TestSuiteFinds(t *testing.T) {
+	for fault := range faults() {
+		t.Run(fault, func(t *testing.T) {
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteOnFault$", "-test.v")
+			child.Env = append(os.Environ(), faultVariable+"="+fault)
+			out, err := child.CombinedOutput()
+			var exit *exec.ExitError
+			if err == nil || !errors.As(err, &exit) {
+				t.Fatalf("not found: %v", err)
+			}
+			if !bytes.Contains(out, []byte("--- FAIL: TestSuiteOnFault/")) || bytes.Contains(out, []byte("panic:")) {
+				t.Errorf("no promise failed:\n%s", out)
+			}
 		})
 	}
 }

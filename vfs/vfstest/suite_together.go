@@ -18,6 +18,7 @@ var togetherPromises = []promise{
 	{"writes of different parts do not lose each other", 0, checkParts},
 	{"directories do not become a ring", 0, checkNoRing},
 	{"a context that has ended leaves all or nothing", 0, checkEndedContext},
+	{"NoWait answers, or Again and nothing has happened", 0, checkNoWait},
 }
 
 // all runs f for 0 … n-1 at the same time.
@@ -183,5 +184,36 @@ func checkEndedContext(b *bench) {
 		b.want(err, "Make with an ended context", vfs.Jukebox, vfs.Again)
 		b.hasNot(b.dir, s)
 		b.still("Make with an ended context", before)
+	}
+}
+
+// checkNoWait asks everything without waiting, and where the answer is Again
+// once more with.
+func checkNoWait(b *bench) {
+	hasty := *b.w
+	hasty.NoWait = true
+	for i := range manyCalls {
+		s := fmt.Sprint(i)
+		before := b.attr(b.dir)
+		_, _, err := b.fs.Make(b.ctx, &hasty, b.dir, name(s), &vfs.How{Type: vfs.Regular})
+		if err != nil {
+			b.want(err, "Make without waiting", vfs.Again)
+			b.still("Make without waiting", before)
+			b.hasNot(b.dir, s)
+			b.file(s)
+		}
+		a := b.lookup(b.dir, s)
+		if got, _, err := b.fs.Lookup(b.ctx, &hasty, b.dir, name(s)); err != nil {
+			b.want(err, "Lookup without waiting", vfs.Again)
+		} else if got.Node.ID != a.Node.ID {
+			b.Errorf("Lookup without waiting: %v, want %v", got.Node.ID, a.Node.ID)
+		}
+		if got, err := b.fs.GetAttr(b.ctx, &hasty, a.Node); err != nil {
+			b.want(err, "GetAttr without waiting", vfs.Again)
+		} else if got.Ctime != a.Ctime {
+			b.Errorf("GetAttr without waiting: %+v, want %+v", got, a)
+		}
+		_, _, err = b.fs.Lookup(b.ctx, &hasty, b.dir, name("absent"))
+		b.want(err, "Lookup of nothing without waiting", vfs.NoEnt, vfs.Again)
 	}
 }
