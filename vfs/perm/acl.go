@@ -138,6 +138,7 @@ func Chmod(acl vfs.ACL, mode uint32) vfs.ACL {
 			out[i].Perm = uint16(mode >> 3 & 7)
 		case vfs.ACLOther:
 			out[i].Perm = uint16(mode & 7)
+		default:
 		}
 	}
 	return out
@@ -158,6 +159,7 @@ func inherit(def vfs.ACL, mode uint32) (vfs.ACL, uint32) {
 			out[i].Perm &= uint16(mode >> 3 & 7)
 		case vfs.ACLOther:
 			out[i].Perm &= uint16(mode & 7)
+		default:
 		}
 	}
 	perm, same := modeOf(out)

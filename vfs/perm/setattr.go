@@ -81,8 +81,8 @@ func maySet(w *vfs.Who, a *vfs.Attr, acl vfs.ACL, set *vfs.SetAttr) error {
 		return vfs.Acces
 	}
 	switch {
-	case set.Has(vfs.SetUID) && set.UID != NoID && !(owner && set.UID == a.UID),
-		set.Has(vfs.SetGID) && set.GID != NoID && !(owner && (set.GID == a.GID || w.In(set.GID))),
+	case set.Has(vfs.SetUID) && set.UID != NoID && (!owner || set.UID != a.UID),
+		set.Has(vfs.SetGID) && set.GID != NoID && (!owner || set.GID != a.GID && !w.In(set.GID)),
 		set.Has(vfs.SetMode) && !owner,
 		set.Has(vfs.SetAtime|vfs.SetMtime) && !owner,
 		set.Has(vfs.SetAtimeNow|vfs.SetMtimeNow) && !owner && !touches(set) && !set.Has(vfs.SetSize):
@@ -94,7 +94,10 @@ func maySet(w *vfs.Who, a *vfs.Attr, acl vfs.ACL, set *vfs.SetAttr) error {
 // ValidTimes is whether the times in set are times: nil or Inval.
 func ValidTimes(set *vfs.SetAttr) error {
 	const second = 1_000_000_000
-	return check(!(set.Has(vfs.SetAtime) && set.Atime.Nsec >= second || set.Has(vfs.SetMtime) && set.Mtime.Nsec >= second), vfs.Inval)
+	if set.Has(vfs.SetAtime) && set.Atime.Nsec >= second || set.Has(vfs.SetMtime) && set.Mtime.Nsec >= second {
+		return vfs.Inval
+	}
+	return nil
 }
 
 // touches reports whether set is utimes(path, NULL), which whoever may write may do.

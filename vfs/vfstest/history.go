@@ -250,7 +250,7 @@ func (r *recorder) checkNodes() error {
 			want = vfs.OK
 		}
 		if got := vfs.StatusOf(err); got != want {
-			return fmt.Errorf("object %v, given by a call, is %w in the end, want %v\n%s", c.outcome.node, got, want, r.text(r.calls))
+			return fmt.Errorf("object %v, given by a call, is %w in the end, want: %w\n%s", c.outcome.node, got, want, r.text(r.calls))
 		}
 	}
 	return nil

@@ -57,9 +57,21 @@ var stepWeights = []struct {
 	weight int
 	draw   func(t *rapid.T, o ProgramOptions) step
 }{
-	{8, drawMake}, {6, drawNames(runRename)}, {3, drawNames(runRemove)}, {2, drawNames(runRemoveDir)}, {3, drawNames(runLink)},
-	{2, drawNames(runLookup)}, {4, drawWrite}, {2, drawRead}, {1, drawNode(runCommit)}, {4, drawSetAttr}, {2, drawAccess},
-	{3, drawList}, {1, drawNode(runReadLink)}, {2, drawSetACL}, {1, drawNode(runRestart)},
+	{8, drawMake},
+	{6, drawNames(runRename)},
+	{3, drawNames(runRemove)},
+	{2, drawNames(runRemoveDir)},
+	{3, drawNames(runLink)},
+	{2, drawNames(runLookup)},
+	{4, drawWrite},
+	{2, drawRead},
+	{1, drawNode(runCommit)},
+	{4, drawSetAttr},
+	{2, drawAccess},
+	{3, drawList},
+	{1, drawNode(runReadLink)},
+	{2, drawSetACL},
+	{1, drawNode(runRestart)},
 }
 
 // steps draws steps that the file system under test can do.

@@ -27,12 +27,19 @@ type Options struct {
 // Suite holds a file system to the promises of vfs.FS, one subtest each. fresh
 // gives a new, empty one for every subtest and cleans up by t.Cleanup.
 func Suite(t *testing.T, o Options, fresh func(t *testing.T) vfs.FS) {
+	t.Helper()
 	for _, group := range []struct {
 		name     string
 		promises []promise
 	}{
-		{"Attr", attrPromises}, {"Data", dataPromises}, {"Make", makePromises}, {"Name", namePromises},
-		{"Rename", renamePromises}, {"ReadDir", readDirPromises}, {"Perm", permPromises}, {"ACL", aclPromises},
+		{"Attr", attrPromises},
+		{"Data", dataPromises},
+		{"Make", makePromises},
+		{"Name", namePromises},
+		{"Rename", renamePromises},
+		{"ReadDir", readDirPromises},
+		{"Perm", permPromises},
+		{"ACL", aclPromises},
 		{"Together", togetherPromises},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -99,6 +106,7 @@ type bench struct {
 }
 
 func newBench(t *testing.T, o Options, fs vfs.FS) *bench {
+	t.Helper()
 	b := &bench{T: t, fs: fs, ctx: t.Context(), w: vfs.Superuser, opts: o}
 	if o.As != nil {
 		b.w = o.As

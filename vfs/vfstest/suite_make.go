@@ -21,12 +21,10 @@ var makePromises = []promise{
 }
 
 func checkTypes(b *bench) {
-	for t, how := range map[vfs.Type]vfs.How{
-		vfs.Regular:   {Exists: vfs.Guarded},
-		vfs.Directory: {},
-		vfs.Symlink:   {Target: "some/where"},
+	for _, how := range []vfs.How{
+		{Type: vfs.Regular, Exists: vfs.Guarded}, {Type: vfs.Directory}, {Type: vfs.Symlink, Target: "some/where"},
 	} {
-		how.Type = t
+		t := how.Type
 		s := "x" + string(rune('0'+t))
 		a := b.mk(b.dir, s, &how)
 		b.born(a, t, 1)
