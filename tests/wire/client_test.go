@@ -38,6 +38,8 @@ type server struct {
 	tb    testing.TB
 	model *vfstest.Model
 	addr  string
+
+	served []chan error // what each Serve returned
 }
 
 // options are those of a test's server: everything is the same at every run.
@@ -70,6 +72,11 @@ func start(tb testing.TB, m *vfstest.Model, fs vfs.FS, o nfsd.Options) *server {
 		if err := srv.Shutdown(ctx); err != nil {
 			tb.Errorf("shutdown: %v", err)
 		}
+		for _, done := range s.served {
+			if err := <-done; !errors.Is(err, rpc.ErrServerClosed) {
+				tb.Errorf("serve: %v", err)
+			}
+		}
 	})
 	return s
 }
@@ -94,11 +101,7 @@ func (s *server) listen(from netip.AddrPort) string {
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
-	s.tb.Cleanup(func() {
-		if err := <-done; !errors.Is(err, rpc.ErrServerClosed) {
-			s.tb.Errorf("serve: %v", err)
-		}
-	})
+	s.served = append(s.served, done)
 	return addr
 }
 
