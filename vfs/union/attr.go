@@ -173,8 +173,12 @@ func (u *Union) sameAt(ctx context.Context, h *dirHandle, phys vfs.Name, c copyO
 	return st, err
 }
 
-// refreshDir asks every copy of a directory.
+// refreshDir asks every copy of a directory. The caller holds a lease on it.
 func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
+	if err := u.readStamps(ctx, n); err != nil {
+		return vfs.Attr{}, err
+	}
+	u.countDirs(ctx, n)
 	for range searches {
 		hs, err := u.dirsAt(ctx, n, u.all)
 		if err != nil {
@@ -202,6 +206,48 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 		n.mu.Unlock()
 	}
 	return vfs.Attr{}, &moved{n.node(), -1}
+}
+
+// countDirs sees that the subdirectories of a directory whose copies cannot tell their number
+// are known: nlink is logical. One that is large, or cannot be listed, tells
+// the most that a copy does.
+func (u *Union) countDirs(ctx context.Context, n *node) {
+	n.mu.Lock()
+	needed := (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.complete) && n.attr.Size <= listBytes
+	n.mu.Unlock()
+	if needed {
+		_ = u.prove(ctx, n, true) // whoever needs the names gets the error
+	}
+}
+
+// readStamps reads the marks of a directory that is new in memory, for their stamps. Its
+// first attributes are made of them.
+func (u *Union) readStamps(ctx context.Context, n *node) error {
+	n.mu.Lock()
+	needed := n.attrAt == 0 && n.attr.Ctime == vfs.Time{} && (len(n.copies) > 1 || n == u.root)
+	n.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	hs, err := u.dirsAt(ctx, n, u.all)
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	return each(hs.set(), func(v int) error {
+		b, err := hs[v].d.Mark(ctx)
+		if err != nil {
+			return err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if c := n.copyOn(v); c != nil {
+			if m, ok := decodeMark(u.markKey, b, u.vols[v].id, &c.id); ok && m.node.ID == n.id {
+				c.marked, c.stamp = true, m.stamp
+			}
+		}
+		return nil
+	})
 }
 
 // statDirs asks every copy in hs; the results are in volume order, without gaps.
@@ -297,27 +343,33 @@ func (u *Union) account(n *node, stats []volume.Stat, at int64) {
 	first := n.attrAt == 0 && n.attr.Ctime == vfs.Time{}
 	newest, changed := 0, false
 	for i := range stats {
-		c := &n.copies[i]
-		moved := first || c.ctime != stats[i].Ctime
-		if moved && (!changed || newer(&stats[i], &stats[newest])) {
+		c, st := &n.copies[i], &stats[i]
+		moved := first || c.ctime != st.Ctime
+		if moved {
+			c.changed = st.Ctime
+			if first && c.stamp.holds(st) {
+				c.changed = c.stamp.ctime
+			}
+		}
+		c.ctime, c.mtime = st.Ctime, st.Mtime
+		if moved && (!changed || n.copies[newest].older(c)) {
 			newest, changed = i, true
 		}
-		c.ctime, c.mtime = stats[i].Ctime, stats[i].Mtime
 	}
 	u.compose(n, stats)
 	if changed {
-		n.moveCtime(stats[newest].Ctime, first)
+		n.moveCtime(n.copies[newest].changed, first)
 		n.attr.Mtime = stats[newest].Mtime
 	}
 	n.attrAt = at
 }
 
-// newer reports whether a changed later than b.
-func newer(a, b *volume.Stat) bool {
-	if c := a.Ctime.Compare(b.Ctime); c != 0 {
-		return c > 0
+// older reports whether c really changed before d.
+func (c *copyOf) older(d *copyOf) bool {
+	if o := c.changed.Compare(d.changed); o != 0 {
+		return o < 0
 	}
-	return a.Mtime.Compare(b.Mtime) > 0
+	return c.mtime.Compare(d.mtime) < 0
 }
 
 // moveCtime sets the logical ctime after a real change at the physical time t. Needs n.mu.
@@ -333,7 +385,8 @@ func (n *node) moveCtime(t vfs.Time, first bool) {
 // none to a client: a mark was set, a copy made, times put right. Needs n.mu.
 func (u *Union) settled(n *node, stats []volume.Stat, at int64) {
 	for i := range stats {
-		n.copies[i].ctime, n.copies[i].mtime = stats[i].Ctime, stats[i].Mtime
+		c, st := &n.copies[i], &stats[i]
+		c.ctime, c.mtime = st.Ctime, st.Mtime
 	}
 	u.compose(n, stats)
 	n.attrAt = at
@@ -354,6 +407,9 @@ func (u *Union) compose(n *node, stats []volume.Stat) {
 	a.Nlink, a.Major, a.Minor, a.Atime = st.Nlink, st.Major, st.Minor, st.Atime
 	a.Size, a.Used = st.Size, st.Used
 	if len(stats) == 1 {
+		if n == u.root && n.names != nil && n.names.complete { // PrivateName is not counted
+			a.Nlink = uint32(2 + n.names.dirs)
+		}
 		return
 	}
 	a.Size, a.Used, a.Nlink = 0, 0, 0

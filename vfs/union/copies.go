@@ -79,8 +79,8 @@ func (u *Union) lackingCopy(d *node, v int) (parent, child *node, err error) {
 // client. Nothing is done if they are not as they were any more.
 //
 // Steps: (1) the other copies are marked, durably; (2) the directory is made with
-// owner, mode, ACLs and times; (3) it is marked and synced; (4) the parent's mtime is
-// put back and synced. A crash before (3) leaves an unmarked directory where a marked one
+// owner, mode, ACLs and times; (3) it is marked and synced; (4) the parent's copy gets its mtime
+// back and a stamp (mark.go), and is synced. A crash before (3) leaves an unmarked directory where a marked one
 // has its name: they are one at the next sight, under the id of the mark.
 func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error {
 	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Exclusive), lease.Node(child.id, lease.Exclusive))
@@ -98,8 +98,7 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 	if !still || !parent.volumes().has(v) {
 		return nil
 	}
-	pa, err := u.refresh(ctx, parent)
-	if err != nil {
+	if _, err := u.refresh(ctx, parent); err != nil {
 		return err
 	}
 	ca, err := u.refresh(ctx, child)
@@ -118,11 +117,11 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 	if err := u.markCopies(ctx, child); err != nil {
 		return err
 	}
-	return u.bearCopy(ctx, parent, child, v, at, &pa, &ca, acls)
+	return u.bearCopy(ctx, parent, child, v, at, &ca, acls)
 }
 
 // bearCopy is steps 2 to 4 of makeCopy.
-func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at place, pa, ca *vfs.Attr, acls vfs.ACLs) error {
+func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at place, ca *vfs.Attr, acls vfs.ACLs) error {
 	h, err := u.dirAt(ctx, parent, v)
 	if err != nil {
 		return err
@@ -139,7 +138,8 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	default:
 		return err
 	}
-	m := mark{node: child.node(), epoch: 1, attrEpoch: 1}
+	// Step 3. The copy counts as changed when the directory was.
+	m := mark{node: child.node(), epoch: 1, attrEpoch: 1, stamp: stamp{ca.Ctime, st.Mtime, st.Mode, st.UID, st.GID}}
 	err = d.SetMark(ctx, m.encode(u.markKey, u.vols[v].id, &id))
 	if err == nil {
 		err = d.Sync(ctx)
@@ -147,20 +147,38 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	if err != nil {
 		return errors.Join(err, d.Close(), h.d.Rmdir(ctx, at.phys))
 	}
-	err = h.d.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMtime, Mtime: pa.Mtime})
-	if s := vfs.StatusOf(err); s == vfs.Perm || s == vfs.Acces {
-		err = nil // another's directory, not ours to date: its mtime moves after a restart
-	}
-	if err = errors.Join(err, h.d.Sync(ctx)); err != nil {
-		return errors.Join(err, d.Close())
-	}
 	s := sighting{vol: v, st: st, id: id, trusted: old(id.Key), node: child.node(), mark: m, marked: true}
 	u.gainCopy(child, s, at)
+	if err := errors.Join(u.redate(ctx, parent, h), h.d.Sync(ctx)); err != nil {
+		return errors.Join(err, d.Close())
+	}
 	nh, err := u.keepDir(child, v, id, d)
 	if err == nil {
 		nh.release()
 	}
 	return errors.Join(err, u.settleDir(ctx, parent), u.settleDir(ctx, child))
+}
+
+// redate gives a copy back the mtime it had, and stamps it with the ctime of its last real
+// change: making a directory in it for our own purposes is none. The caller holds the exclusive
+// lease on n.
+func (u *Union) redate(ctx context.Context, n *node, h *dirHandle) error {
+	n.mu.Lock()
+	c := n.copyOn(h.vol)
+	if c == nil {
+		n.mu.Unlock()
+		return errNoCopy
+	}
+	was := *c
+	n.mu.Unlock()
+	err := h.d.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMtime, Mtime: was.mtime})
+	if s := vfs.StatusOf(err); s == vfs.Perm || s == vfs.Acces {
+		return nil // another's directory, not ours to date: its times move at the next start
+	}
+	if err != nil {
+		return err
+	}
+	return u.markCopy(ctx, n, was, h)
 }
 
 // adoptCopy takes the directory that has the name on a volume for the missing copy.
@@ -185,7 +203,10 @@ func (u *Union) gainCopy(child *node, s sighting, at place) {
 	child.copies, _ = mergeCopy(child.copies, nil, &s, child.id)
 	if c := child.copyOn(s.vol); c != nil && len(child.copies) > n {
 		c.own = true
-		c.ctime, c.mtime = s.st.Ctime, s.st.Mtime
+		c.ctime, c.mtime, c.changed = s.st.Ctime, s.st.Mtime, s.st.Ctime
+		if s.mark.stamp.holds(&s.st) {
+			c.changed = s.mark.stamp.ctime
+		}
 	}
 	if !s.marked && names != nil {
 		names.complete = false
@@ -242,37 +263,93 @@ func (u *Union) markCopies(ctx context.Context, n *node) error {
 			todo = append(todo, c)
 		}
 	}
-	home := n.home
 	n.mu.Unlock()
 	if len(todo) == 0 {
 		return nil
 	}
 	for _, c := range todo {
-		if err := u.markCopy(ctx, n, c, c.vol == home); err != nil {
+		h, err := u.dirAt(ctx, n, c.vol)
+		if err != nil {
+			return err
+		}
+		err = u.markCopy(ctx, n, c, h)
+		if err == nil {
+			err = u.syncDir(ctx, h)
+		}
+		h.release()
+		if err != nil {
 			return err
 		}
 	}
 	return u.settleDir(ctx, n)
 }
 
-func (u *Union) markCopy(ctx context.Context, n *node, c copyOf, home bool) error {
-	h, err := u.dirAt(ctx, n, c.vol)
+// markCopy writes the mark of a copy, stamped with what it is now.
+func (u *Union) markCopy(ctx context.Context, n *node, c copyOf, h *dirHandle) error {
+	st, err := h.d.Stat(ctx)
 	if err != nil {
 		return err
 	}
-	defer h.release()
-	m := mark{home: home, node: n.node(), epoch: 1, attrEpoch: 1}
+	n.mu.Lock()
+	m := mark{home: c.vol == n.home, node: n.node(), epoch: 1, attrEpoch: 1}
+	m.stamp = stamp{c.changed, st.Mtime, st.Mode, st.UID, st.GID}
+	if n.newest() == c.vol {
+		m.stamp.ctime = n.attr.Ctime
+	}
+	n.mu.Unlock()
+	return u.setMark(ctx, n, c, h, m)
+}
+
+// setMark writes a mark and notes it.
+func (u *Union) setMark(ctx context.Context, n *node, c copyOf, h *dirHandle, m mark) error {
 	if err := h.d.SetMark(ctx, m.encode(u.markKey, u.vols[c.vol].id, &c.id)); err != nil {
 		return err
 	}
-	if err := h.d.Sync(ctx); err != nil {
-		return err
-	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if k := n.copyOn(c.vol); k != nil && k.id == c.id {
-		k.marked = true
+		k.marked, k.stamp = true, m.stamp
 	}
+	return nil
+}
+
+// newest is the volume of the copy that really changed last. Needs n.mu.
+func (n *node) newest() int {
+	if len(n.copies) == 0 {
+		return -1
+	}
+	best := &n.copies[0]
+	for i := range n.copies {
+		if best.older(&n.copies[i]) {
+			best = &n.copies[i]
+		}
+	}
+	return best.vol
+}
+
+// unstamp takes the stamps out of a directory's marks before a real change that may leave
+// mtime, mode and owner as they are. The caller holds the exclusive lease on n.
+func (u *Union) unstamp(ctx context.Context, n *node) error {
+	n.mu.Lock()
+	var todo []copyOf
+	for _, c := range n.copies {
+		if c.stamp != (stamp{}) {
+			todo = append(todo, c)
+		}
+	}
+	home := n.home
 	n.mu.Unlock()
+	for _, c := range todo {
+		h, err := u.dirAt(ctx, n, c.vol)
+		if err != nil {
+			return err
+		}
+		err = u.setMark(ctx, n, c, h, mark{home: c.vol == home, node: n.node(), epoch: 1, attrEpoch: 1})
+		h.release()
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -412,7 +412,7 @@ func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off
 	if err := perm.WriteFile(w, &before, acl); err != nil {
 		return nil, 0, ch, err
 	}
-	if limit := u.fileLimit(n); off > limit || uint64(len(data)) > limit-off {
+	if limit := u.fileLimit(n); len(data) > 0 && (off > limit || uint64(len(data)) > limit-off) {
 		return nil, 0, ch, vfs.FBig
 	}
 	f, err := u.files.get(ctx, u, n, true)
@@ -458,6 +458,21 @@ func (u *Union) before(ctx context.Context, w *vfs.Who, n *node, ch *vfs.Change)
 	ch.After, ch.HasAfter = a, true
 	acls, err := u.aclFor(ctx, w, n)
 	return a, acls.Access, err
+}
+
+// afterNames is after for a directory whose names have changed: the mtime moves too,
+// where two copies' clocks tell the same time as well.
+func (u *Union) afterNames(ctx context.Context, d *node, ch *vfs.Change) error {
+	if err := u.after(ctx, d, ch, true); err != nil {
+		return err
+	}
+	if ch.After.Mtime == ch.Before.Mtime {
+		d.mu.Lock()
+		d.attr.Mtime = d.attr.Mtime.Next()
+		ch.After.Mtime = d.attr.Mtime
+		d.mu.Unlock()
+	}
+	return nil
 }
 
 // after asks for them once more: the change is over. A real one moves the logical ctime

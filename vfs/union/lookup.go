@@ -33,19 +33,29 @@ func (u *Union) Lookup(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.N
 	if err := perm.Search(w, &dirAttr, acl); err != nil {
 		return obj, dirAttr, err
 	}
+	for range pairTries {
+		obj, err = u.lookupOnce(ctx, w, d, name)
+		if vfs.StatusOf(err) != vfs.Stale || d.isGone() { // what had the name went while we asked for its attributes
+			break
+		}
+	}
+	return obj, dirAttr, err
+}
+
+// lookupOnce finds name and what has it.
+func (u *Union) lookupOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Name) (vfs.Attr, error) {
 	n, err := u.recall(d, name)
 	if n == nil && err == nil {
 		if w.NoWait {
-			return obj, dirAttr, vfs.Again
+			return vfs.Attr{}, vfs.Again
 		}
 		n, err = u.lookupSlow(ctx, d, name)
 	}
 	if err != nil {
-		return obj, dirAttr, err
+		return vfs.Attr{}, err
 	}
 	defer n.put()
-	obj, err = u.attrsOf(ctx, w, n)
-	return obj, dirAttr, err
+	return u.attrsOf(ctx, w, n)
 }
 
 func (u *Union) lookupSlow(ctx context.Context, d *node, name vfs.Name) (n *node, err error) {

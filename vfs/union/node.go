@@ -51,6 +51,8 @@ type copyOf struct {
 	marked  bool // a believed mark lies beside it
 
 	ctime, mtime vfs.Time       // physical, as last accounted for
+	changed      vfs.Time       // the ctime of its last real change
+	stamp        stamp          // of its mark
 	version      volume.Version // of a directory, at which it was listed
 	own          bool           // changed by ourselves since
 	dir          *dirHandle

@@ -367,12 +367,12 @@ func (u *Union) renamed(ctx context.Context, r *renaming, target place) error {
 	}
 	r.src.mu.Unlock()
 	u.putRow(r.src)
-	err = errors.Join(err, u.after(ctx, r.to, &r.toChange, true))
+	err = errors.Join(err, u.afterNames(ctx, r.to, &r.toChange))
 	if r.from == r.to {
 		r.fromChange = r.toChange
 		return err
 	}
-	return errors.Join(err, u.after(ctx, r.from, &r.fromChange, true))
+	return errors.Join(err, u.afterNames(ctx, r.from, &r.fromChange))
 }
 
 // moveObject renames what is not a directory. What it replaces on another volume is set aside
@@ -399,6 +399,9 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 // another cannot follow, those that did go back. An empty directory that is replaced goes with it: where
 // both lie by the rename itself, elsewhere afterwards.
 func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
+	if err := u.unstamp(ctx, r.src); err != nil {
+		return err
+	}
 	r.src.mu.Lock()
 	home := r.src.home
 	r.src.mu.Unlock()
@@ -613,5 +616,5 @@ func (u *Union) linked(ctx context.Context, n, d *node, name vfs.Name, v int, a 
 		*a = na
 	}
 	u.putRow(n)
-	return errors.Join(err, u.after(ctx, d, ch, true))
+	return errors.Join(err, u.afterNames(ctx, d, ch))
 }

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"sheaf/meta"
 	"sheaf/placement"
@@ -53,9 +55,10 @@ func marker() volume.Marker {
 func memShare(tb testing.TB, n int, change func(i int, o *volumetest.Options)) *shareT {
 	tb.Helper()
 	s := &shareT{tb: tb, opt: quietOptions()}
+	now := oneClock()
 	for i := range n {
 		m := marker()
-		o := volumetest.Options{Name: fmt.Sprintf("v%d", i), Marker: &m}
+		o := volumetest.Options{Name: fmt.Sprintf("v%d", i), Marker: &m, Now: now}
 		if change != nil {
 			change(i, &o)
 		}
@@ -65,6 +68,13 @@ func memShare(tb testing.TB, n int, change func(i int, o *volumetest.Options)) *
 	}
 	tb.Cleanup(func() { s.close(tb) })
 	return s
+}
+
+// oneClock is a clock for the volumes of one host, never the same twice.
+func oneClock() func() time.Time {
+	var ticks atomic.Int64
+	start := time.Unix(1_700_000_000, 0)
+	return func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Microsecond) }
 }
 
 func quietOptions() Options {

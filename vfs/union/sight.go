@@ -362,6 +362,9 @@ func mergeCopy(kept, gone []copyOf, s *sighting, id vfs.NodeID) (k, g []copyOf) 
 		i++
 	}
 	fresh := copyOf{vol: s.vol, id: s.id, trusted: s.trusted, marked: mine}
+	if mine {
+		fresh.stamp = s.mark.stamp
+	}
 	if i < len(kept) && kept[i].vol == s.vol {
 		if kept[i].id == s.id {
 			kept[i].trusted = kept[i].trusted || s.trusted
