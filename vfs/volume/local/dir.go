@@ -400,8 +400,11 @@ func (d *dir) Link(_ context.Context, from volume.Dir, fromName vfs.Name, want v
 		return err
 	}
 	defer r.close()
-	if r.st.Type == vfs.Directory {
+	switch {
+	case r.st.Type == vfs.Directory:
 		return vfs.IsDir
+	case !d.v.caps.Links: // the host would say EPERM
+		return vfs.NotSupp
 	}
 	err = d.v.linkRef(&r, d.fd, name.String())
 	if err == unix.ENOENT && !removed(d.fd) { // the object's last name went meanwhile

@@ -41,12 +41,12 @@ func (v *Volume) lock() error {
 			Err: fmt.Errorf("%w: %s", ErrLocked, who),
 			Do:  "stop that server first; one volume has one server, whatever its state directory"}
 	}
-	if err == nil && writable {
-		err = sayHolder(fd)
-	}
 	if err != nil {
 		closeFd(fd)
 		return v.fault("lock volume", v.path, err)
+	}
+	if writable {
+		_ = sayHolder(fd) // words only; a full volume has no room for them
 	}
 	v.lockFd = fd
 	return nil

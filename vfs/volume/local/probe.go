@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"math"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,33 +37,57 @@ func (v *Volume) probe() error {
 	v.caps.StrongIdentity = v.strong(&r)
 	v.caps.Locate = v.canLocate(v.identity(&r))
 	v.maker = uint32(os.Geteuid())
-	if _, err := v.openDirIf(v.private, marksDir); err != nil {
+	if err := v.findSidecars(); err != nil {
 		return v.fault("probe", v.path, err)
 	}
 	if v.caps.ReadOnly {
-		return v.probeReadOnly(&r)
+		v.assume(&r)
+		return nil
 	}
+	err = v.probeWriting()
+	if err == unix.ENOSPC || err == unix.EDQUOT { // a full volume is served, too
+		v.assume(&r)
+		return nil
+	}
+	return v.fault("probe", v.path, err)
+}
+
+// findSidecars notes whether there are any.
+func (v *Volume) findSidecars() error {
+	var st volume.Stat
+	err := v.statAt(v.private.fd, marksDir, &st)
+	if err == unix.ENOENT {
+		return nil
+	}
+	v.marks.any.Store(err == nil)
+	return err
+}
+
+// probeWriting does it.
+func (v *Volume) probeWriting() error {
 	if err := v.sweep(); err != nil {
-		return v.fault("probe", v.path, err)
+		return err
 	}
 	var b [8]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
 	name := probePrefix + hex.EncodeToString(b[:])
 	if err := again(func() error { return unix.Mkdirat(v.private.fd, name, 0o700) }); err != nil {
-		return v.fault("probe", v.path, err)
+		return err
 	}
-	defer func() { _ = unix.Unlinkat(v.private.fd, name, unix.AT_REMOVEDIR) }() // what stays is swept at the next start
+	defer v.clear(name)
 	d, err := v.openDir(v.private.fd, name)
 	if err != nil {
-		return v.fault("probe", v.path, err)
+		return err
 	}
 	defer closeFd(d.fd)
 	if err := v.probeFile(d); err != nil {
-		return v.fault("probe", v.path, err)
+		return err
 	}
-	v.probeNames(d)
+	if err := v.probeNames(d); err != nil {
+		return err
+	}
 	if v.caps.Quiet, err = v.probeQuiet(d); err != nil {
-		return v.fault("probe", v.path, err)
+		return err
 	}
 	if v.caps.Quiet == quietSeconds {
 		v.caps.TimeDelta = vfs.Time{Sec: 1}
@@ -72,26 +95,17 @@ func (v *Volume) probe() error {
 	return nil
 }
 
-// probeReadOnly learns what can be seen without writing. What cannot is said
-// to be missing.
-func (v *Volume) probeReadOnly(r *ref) error {
+// assume says what can be known of a volume that cannot be written to now: what
+// reading shows, what every file system of the host can, and the worst elsewhere.
+func (v *Volume) assume(r *ref) {
 	_, err := r.getxattr(xattrMark, nil)
 	v.xattrs = err == nil
 	_, err = r.getxattr(xattrAccessACL, nil)
-	v.caps.ACLs = err == nil && hasACLs
-	v.caps.InPlace, v.caps.MaxFileSize, v.caps.Quiet = false, math.MaxInt64, quietSeconds
-	return nil
-}
-
-// openDirIf notes whether one of our own directories exists.
-func (v *Volume) openDirIf(parent *dir, name string) (bool, error) {
-	var st volume.Stat
-	err := v.statAt(parent.fd, name, &st)
-	if err == unix.ENOENT {
-		return false, nil
-	}
-	v.marks.any.Store(err == nil)
-	return err == nil, err
+	root := os.Geteuid() == 0
+	v.caps.Marks, v.caps.ACLs = v.xattrs, err == nil && hasACLs
+	v.caps.InPlace = !v.caps.ReadOnly
+	v.caps.Links, v.caps.Symlinks, v.caps.Special, v.caps.Chown = true, true, root, root
+	v.caps.MaxFileSize, v.caps.Quiet = math.MaxInt64, quietSeconds
 }
 
 const probePrefix = "probe-"
@@ -116,30 +130,24 @@ func (v *Volume) sweep() error {
 		return err
 	}
 	for _, name := range left {
-		d, err := v.openDir(v.private.fd, name)
-		if err != nil {
-			return err
-		}
-		for _, n := range probeLeavings() {
-			_ = unix.Unlinkat(d.fd, n, 0) // most are not there; what is tells at the rmdir
-			_ = unix.Unlinkat(d.fd, n, unix.AT_REMOVEDIR)
-		}
-		closeFd(d.fd)
-		if err := unix.Unlinkat(v.private.fd, name, unix.AT_REMOVEDIR); err != nil {
-			return err
-		}
+		v.clear(name)
 	}
 	return nil
 }
 
-// probeLeavings are all the names that a probe ever makes.
-func probeLeavings() []string {
-	names := []string{"file", "Case", "link", "symlink", "node", "other"}
-	for i := range probeRounds {
-		n := strconv.Itoa(i)
-		names = append(names, "d"+n, "f"+n, "g"+n, "h"+n)
+// clear removes a probe's directory. What it cannot remove is tried again at the next
+// start, and harms nobody until then.
+func (v *Volume) clear(name string) {
+	d, err := v.openDir(v.private.fd, name)
+	if err != nil {
+		return
 	}
-	return names
+	for _, n := range []string{"file", "Case", "link", "symlink", "node", "other", "f", "g", "h"} { // all it ever makes
+		_ = unix.Unlinkat(d.fd, n, 0)
+	}
+	_ = unix.Unlinkat(d.fd, "d", unix.AT_REMOVEDIR)
+	closeFd(d.fd)
+	_ = unix.Unlinkat(v.private.fd, name, unix.AT_REMOVEDIR)
 }
 
 // probeFile tries what is done to a file.
@@ -148,10 +156,7 @@ func (v *Volume) probeFile(d *dir) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closeFd(fd)
-		_ = unix.Unlinkat(d.fd, "file", 0) // what stays is swept at the next start
-	}()
+	defer closeFd(fd)
 	r := ref{fd: fd}
 	if err := v.statFd(fd, &r.st); err != nil {
 		return err
@@ -185,41 +190,41 @@ func maxFileSize(fd int) uint64 {
 }
 
 // probeNames tries what is done to names.
-func (v *Volume) probeNames(d *dir) {
-	drop := func(name string) { _ = unix.Unlinkat(d.fd, name, 0) } // what stays is swept at the next start
-	fd, err := openBeneath(d.fd, "Case", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
-	if err != nil {
-		return
+func (v *Volume) probeNames(d *dir) error {
+	for _, n := range []string{"Case", "other"} {
+		if err := touch(d.fd, n); err != nil {
+			return err
+		}
 	}
-	closeFd(fd)
-	defer drop("Case")
 	var st volume.Stat
 	v.folds = v.statAt(d.fd, "cASE", &st) == nil
 	v.caps.Links = unix.Linkat(d.fd, "Case", d.fd, "link", 0) == nil
-	defer drop("link")
 	v.caps.Symlinks = unix.Symlinkat("target", d.fd, "symlink") == nil
-	defer drop("symlink")
 	v.caps.Special = mknodAt(d.fd, "node", unix.S_IFCHR|0o600, 1, 3) == nil
-	drop("node")
-	fd, err = openBeneath(d.fd, "other", unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
-	if err != nil {
-		return
-	}
-	closeFd(fd)
 	v.caps.NoReplace = renameExclusive(d.fd, "Case", d.fd, "other") == unix.EEXIST
-	drop("other")
+	return nil
+}
+
+// touch makes an empty file.
+func touch(dirfd int, name string) error {
+	fd, err := openBeneath(dirfd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	if err == nil {
+		closeFd(fd)
+	}
+	return err
 }
 
 // probeQuiet finds whether each kind of change moves the directory's version.
 func (v *Volume) probeQuiet(d *dir) (time.Duration, error) {
 	exact, fractions := true, false
-	for _, step := range quietSteps(v.caps.Links) {
-		for i := range probeRounds {
+	steps := quietSteps(v.caps.Links)
+	for range probeRounds {
+		for _, step := range steps {
 			var before, after volume.Stat
 			if err := v.statFd(d.fd, &before); err != nil {
 				return 0, err
 			}
-			if err := step(d.fd, strconv.Itoa(i)); err != nil {
+			if err := step(d.fd); err != nil {
 				return 0, err
 			}
 			if err := v.statFd(d.fd, &after); err != nil {
@@ -239,27 +244,20 @@ func (v *Volume) probeQuiet(d *dir) (time.Duration, error) {
 	}
 }
 
-// quietSteps are the changes of one round each; together they leave nothing.
-func quietSteps(links bool) []func(fd int, n string) error {
-	create := func(fd int, name string) error {
-		f, err := openBeneath(fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
-		if err == nil {
-			closeFd(f)
-		}
-		return err
-	}
-	steps := []func(fd int, n string) error{
-		func(fd int, n string) error { return create(fd, "f"+n) },
-		func(fd int, n string) error { return unix.Mkdirat(fd, "d"+n, 0o700) },
-		func(fd int, n string) error { return create(fd, "g"+n) },
-		func(fd int, n string) error { return unix.Renameat(fd, "f"+n, fd, "g"+n) },
+// quietSteps are the changes of one round; together they leave nothing.
+func quietSteps(links bool) []func(dirfd int) error {
+	steps := []func(dirfd int) error{
+		func(fd int) error { return touch(fd, "f") },
+		func(fd int) error { return unix.Mkdirat(fd, "d", 0o700) },
+		func(fd int) error { return touch(fd, "g") },
+		func(fd int) error { return unix.Renameat(fd, "f", fd, "g") },
 	}
 	if links {
 		steps = append(steps,
-			func(fd int, n string) error { return unix.Linkat(fd, "g"+n, fd, "h"+n, 0) },
-			func(fd int, n string) error { return unix.Unlinkat(fd, "h"+n, 0) })
+			func(fd int) error { return unix.Linkat(fd, "g", fd, "h", 0) },
+			func(fd int) error { return unix.Unlinkat(fd, "h", 0) })
 	}
 	return append(steps,
-		func(fd int, n string) error { return unix.Unlinkat(fd, "g"+n, 0) },
-		func(fd int, n string) error { return unix.Unlinkat(fd, "d"+n, unix.AT_REMOVEDIR) })
+		func(fd int) error { return unix.Unlinkat(fd, "g", 0) },
+		func(fd int) error { return unix.Unlinkat(fd, "d", unix.AT_REMOVEDIR) })
 }

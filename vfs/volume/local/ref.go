@@ -106,13 +106,17 @@ func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
 			return err
 		}
 	}
-	if err := v.birthACLs(r, n.ACLs, inherits); err != nil {
+	listed, err := v.birthACLs(r, n.ACLs, inherits)
+	if err != nil {
 		return err
 	}
-	if err := v.restat(r); err != nil {
-		return err
+	if listed { // a list moves the mode
+		if err := v.restat(r); err != nil {
+			return err
+		}
 	}
-	if mode := n.Mode & vfs.ModeMask; mode != r.st.Mode && r.st.Type != vfs.Symlink {
+	// chown(2) takes set-id bits away, so what was there before it says nothing of them.
+	if mode := n.Mode & vfs.ModeMask; r.st.Type != vfs.Symlink && (mode != r.st.Mode || r.st.Mode&(vfs.ModeSetUID|vfs.ModeSetGID) != 0) {
 		if err := r.chmod(mode); err != nil {
 			return err
 		}
@@ -127,18 +131,19 @@ func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
 }
 
 // birthACLs sets the lists a new object is to have, or takes away what it
-// inherited: only a directory's default list can have been.
-func (v *Volume) birthACLs(r *ref, a *vfs.ACLs, inherits bool) error {
-	if !v.caps.ACLs || r.st.Type == vfs.Symlink {
-		return nil
+// inherited: only a directory's default list can have been. It reports whether
+// it had to do either.
+func (v *Volume) birthACLs(r *ref, a *vfs.ACLs, inherits bool) (bool, error) {
+	switch {
+	case r.st.Type == vfs.Symlink: // has none, and inherits none
+		return false, nil
+	case a != nil && (inherits || len(a.Access)+len(a.Default) > 0):
+		return true, v.setACLs(r, *a)
+	case inherits:
+		return true, v.setACLs(r, vfs.ACLs{})
+	default:
+		return false, nil
 	}
-	if a != nil {
-		return v.setACLs(r, *a)
-	}
-	if !inherits {
-		return nil
-	}
-	return v.setACLs(r, vfs.ACLs{})
 }
 
 // fresh reports whether the object behind r, found by the name of one that was
