@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -79,6 +81,52 @@ func TestChecksRefuse(t *testing.T) {
 				t.Errorf("%s takes %s", o.name, name)
 			}
 		}
+	}
+}
+
+// A reply cache takes a call with the xid and arguments of an earlier one for the same
+// call, and does not run it again: writes would be measured that never happen.
+func TestAnXidDoesNotComeAgain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	seen := make(chan map[uint32]bool)
+	go func() {
+		xids := map[uint32]bool{}
+		defer func() { seen <- xids }()
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for record := make([]byte, 256); ; {
+			if _, err := io.ReadFull(c, record[:4]); err != nil {
+				return
+			}
+			n := be.Uint32(record) &^ (1 << 31)
+			if _, err := io.ReadFull(c, record[:n]); err != nil {
+				return
+			}
+			xids[be.Uint32(record)] = true
+			if _, err := c.Write(answer(nil, record[:n], nil)); err != nil {
+				return
+			}
+		}
+	}()
+	c, err := dial(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &caller{site: echoSite(1), rnd: rand.New(rand.NewPCG(1, 1))}
+	res, err := load{outstanding: 7, time: time.Minute, count: 500}.drive(c, w, &ops()[0], time.Now())
+	if err != nil || res.calls != 500 || res.lat.n != 500 {
+		t.Errorf("%d calls, %v", res.calls, err)
+	}
+	c.Close()
+	if xids := <-seen; len(xids) != 500 {
+		t.Errorf("%d xids in 500 calls", len(xids))
 	}
 }
 

@@ -75,7 +75,10 @@ func (l load) drive(c *conn, w *caller, o *op, begin time.Time) (result, error) 
 	if o.big {
 		slots = min(slots, bigOutstanding)
 	}
-	d := driver{load: l, conn: c, caller: w, op: o, begin: begin, calls: make([]call, slots), sent: make([]time.Time, slots)}
+	d := driver{
+		load: l, conn: c, caller: w, op: o, begin: begin, base: uint32(time.Now().UnixNano()),
+		calls: make([]call, slots), sent: make([]time.Time, slots), xids: make([]uint32, slots),
+	}
 	for i := range slots {
 		d.issue(i)
 	}
@@ -93,7 +96,9 @@ func (l load) drive(c *conn, w *caller, o *op, begin time.Time) (result, error) 
 	return d.res, nil
 }
 
-// driver is one connection in one phase. The xid of a call is its slot.
+// driver is one connection in one phase. The xid of a call is base plus a number that tells
+// its slot and does not come again: to a reply cache, an xid with the same arguments is the
+// same call.
 type driver struct {
 	load
 	*conn
@@ -102,6 +107,8 @@ type driver struct {
 	begin  time.Time
 	calls  []call
 	sent   []time.Time
+	xids   []uint32
+	base   uint32
 	issued int
 	flying int
 	res    result
@@ -114,7 +121,8 @@ func (d *driver) issue(slot int) {
 		return
 	}
 	at := len(d.out)
-	b, more := d.op.next(d.caller, &d.calls[slot], header(d.out, uint32(slot), progNFS, d.op.proc))
+	d.xids[slot] = d.base + uint32(d.issued*len(d.xids)+slot)
+	b, more := d.op.next(d.caller, &d.calls[slot], header(d.out, d.xids[slot], progNFS, d.op.proc))
 	if !more {
 		d.out = b[:at]
 		return
@@ -132,22 +140,23 @@ func (d *driver) receive() error {
 	if err != nil {
 		return err
 	}
-	if int(xid) >= len(d.sent) || d.sent[xid].IsZero() {
+	slot := int(xid-d.base) % len(d.sent)
+	if xid != d.xids[slot] || d.sent[slot].IsZero() {
 		return fmt.Errorf("a reply to xid %d, which was not asked", xid)
 	}
-	d.res.lat.record(time.Since(d.sent[xid]))
-	d.sent[xid] = time.Time{}
+	d.res.lat.record(time.Since(d.sent[slot]))
+	d.sent[slot] = time.Time{}
 	d.flying--
 	d.res.calls++
 	if r.accepted(); r.err != nil {
 		return r.err
 	}
 	if !d.echo {
-		if err := errors.Join(d.op.check(d.caller, &d.calls[xid], &r), r.err); err != nil {
+		if err := errors.Join(d.op.check(d.caller, &d.calls[slot], &r), r.err); err != nil {
 			return err
 		}
 	}
-	d.issue(int(xid))
+	d.issue(slot)
 	return nil
 }
 
