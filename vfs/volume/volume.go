@@ -184,7 +184,8 @@ type Dir interface {
 	Stat(ctx context.Context) (Stat, error)
 	Identify(ctx context.Context) (Stat, Identity, error)
 
-	// StatAt is the object called name, not following a symbolic link.
+	// StatAt is the object called name, not following a symbolic link. XDev, as from all
+	// that name an object: something is mounted there, though List gives the name.
 	StatAt(ctx context.Context, name vfs.Name) (Stat, error)
 	// IdentifyAt is StatAt with the identity, both of one object.
 	IdentifyAt(ctx context.Context, name vfs.Name) (Stat, Identity, error)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"path"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -17,10 +18,11 @@ import (
 // dir is an open directory of a Volume. It has no state but its descriptor, so
 // its methods need no lock.
 type dir struct {
-	v    *Volume
-	fd   int
-	bare bool // see the package's Descriptors
-	root bool // hides PrivateName
+	v      *Volume
+	fd     int
+	bare   bool // see the package's Descriptors
+	root   bool // hides PrivateName
+	closed atomic.Bool
 }
 
 // self is the directory as an object; not to be closed.
@@ -46,8 +48,8 @@ func (d *dir) fault(op, name string, err error) error {
 	case unix.ENOTEMPTY:
 		return vfs.NotEmpty
 	}
-	var e unix.Errno
-	if !errors.As(err, &e) {
+	var s vfs.Status
+	if errors.As(err, &s) {
 		return err
 	}
 	return d.v.fault(op, d.object(name), err)
@@ -563,6 +565,9 @@ func (d *dir) Sync(context.Context) error {
 func (d *dir) Close() error {
 	if d == d.v.root || d == d.v.private {
 		return nil
+	}
+	if d.closed.Swap(true) {
+		return &vfs.Error{Status: vfs.ServerFault, Op: "close", Volume: d.v.name, Err: errClosed}
 	}
 	closeFd(d.fd)
 	return nil

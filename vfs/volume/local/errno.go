@@ -84,23 +84,30 @@ func doOf(e unix.Errno) string {
 	}
 }
 
-// fault makes an error of the host a vfs.Error. What already carries a Status
-// passes through.
+// fault makes an error of the host, or one of ours that has no Status yet, a vfs.Error.
+// What already carries a Status passes through.
 func (v *Volume) fault(op, object string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var e unix.Errno
-	if !errors.As(err, &e) {
+	var s vfs.Status
+	if errors.As(err, &s) {
 		return err
 	}
-	return &vfs.Error{Status: statusOfErrno(e), Op: op, Object: object, Volume: v.name, Err: e, Do: doOf(e)}
+	var e unix.Errno
+	if errors.As(err, &e) {
+		return &vfs.Error{Status: statusOfErrno(e), Op: op, Object: object, Volume: v.name, Err: e, Do: doOf(e)}
+	}
+	return &vfs.Error{Status: vfs.IO, Op: op, Object: object, Volume: v.name, Err: err}
 }
 
 // refuse is a vfs.Error without a cause of the host.
 func (v *Volume) refuse(s vfs.Status, op, object string) error {
 	return &vfs.Error{Status: s, Op: op, Object: object, Volume: v.name}
 }
+
+// errClosed: a descriptor's number may be another's by now.
+var errClosed = errors.New("closed twice")
 
 // again calls f until it was not interrupted by a signal.
 func again(f func() error) error {

@@ -5,6 +5,7 @@ package local
 import (
 	"context"
 	"math"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -14,9 +15,10 @@ import (
 
 // file is an open regular file. It has no state but its descriptor.
 type file struct {
-	v     *Volume
-	fd    int
-	label string // the name it was opened by, for messages
+	v      *Volume
+	fd     int
+	label  string // the name it was opened by, for messages
+	closed atomic.Bool
 }
 
 // Stat is the file as it is now.
@@ -137,6 +139,9 @@ func (f *file) Sync(_ context.Context, dataOnly bool) error {
 // Close gives the descriptor back. Its error is the last word of a file
 // system that writes at close (NFS).
 func (f *file) Close() error {
+	if f.closed.Swap(true) {
+		return &vfs.Error{Status: vfs.ServerFault, Op: "close", Object: f.label, Volume: f.v.name, Err: errClosed}
+	}
 	if err := unix.Close(f.fd); err != unix.EINTR {
 		return f.v.fault("close", f.label, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,7 @@ type Volume struct {
 	private    *dir
 	privateKey volume.Key
 	lockFd     int
+	closed     atomic.Bool
 
 	// Found by the probe; read-only afterwards.
 	caps   volume.Caps
@@ -233,6 +235,9 @@ func (v *Volume) SyncAll(context.Context) error {
 // Close gives up the lock and the volume's own descriptors. Directories and
 // files that are still open stay their owners'.
 func (v *Volume) Close() error {
+	if v.closed.Swap(true) {
+		return &vfs.Error{Status: vfs.ServerFault, Op: "close volume", Object: v.path, Volume: v.name, Err: errClosed}
+	}
 	v.closeAll()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,8 @@ const marksDir = "marks"
 
 // sidecars is the volume's directory of them.
 type sidecars struct {
-	any atomic.Bool // the directory exists; until then nothing is looked for
+	any  atomic.Bool // the directory exists; until then nothing is looked for
+	make sync.Mutex  // held while a directory is made, until its name is durable
 }
 
 func sidecarName(id volume.Identity) (bucket, name string) {
@@ -144,6 +146,8 @@ func (v *Volume) bucket(id volume.Identity, make bool) (*dir, string, error) {
 		d, err := v.openDir(marks.fd, b)
 		return d, name, err
 	}
+	v.marks.make.Lock()
+	defer v.marks.make.Unlock()
 	marks, err := v.privateDir(v.private, marksDir)
 	if err != nil {
 		return nil, "", err

@@ -1,12 +1,16 @@
 package local
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
 )
 
 // nobody is a user who owns nothing.
@@ -65,5 +69,46 @@ func copyFile(t *testing.T, to string) {
 	}
 	if err := out.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestBareDirectory: a directory that may be entered and written but not read keeps
+// working by its names, and can be synced.
+func TestBareDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything; TestOrdinaryUser runs this")
+	}
+	v := adopted(t, t.TempDir())
+	ctx := t.Context()
+	made, _, _, err := v.Root().Mkdir(ctx, nameOf("d"), own(0o333))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := v.Root().OpenDir(ctx, nameOf("d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, st, _, err := d.Create(ctx, nameOf("f"), own(0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.StatAt(ctx, nameOf("f")); err != nil || got.Key != st.Key {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := d.List(ctx, func(volume.Entry) bool { return true }); vfs.StatusOf(err) != vfs.Acces {
+		t.Errorf("list: %v", err)
+	}
+	if _, _, err := d.Identify(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(d.Sync(ctx), d.SetMark(ctx, []byte("m")), d.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMode | vfs.SetMtimeNow, Mode: 0o700}),
+		d.Unlink(ctx, nameOf("f")), f.Close(), d.Close(), made.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := d.Close(); vfs.StatusOf(err) != vfs.ServerFault {
+		t.Errorf("closed twice: %v", err)
+	}
+	if mark, err := v.Root().MarkAt(ctx, nameOf("d")); err != nil || string(mark) != "m" {
+		t.Errorf("mark %q, %v", mark, err)
 	}
 }
