@@ -1,0 +1,160 @@
+package share
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"sheaf/vfs"
+)
+
+// APIVersion is the version of the control protocol and of what commands print
+// with --json. Fields are added without changing it.
+const APIVersion = 1
+
+// ErrNotRunning means that no server has the state directory.
+var ErrNotRunning = errors.New("no server is running")
+
+// IsNotFound reports whether err says that what was asked for does not exist.
+func IsNotFound(err error) bool { return vfs.StatusOf(err) == vfs.NoEnt }
+
+// Inspector answers questions about a share: a running server does, by its control
+// socket, and so does a share that was only opened.
+type Inspector interface {
+	// Status is how the share is.
+	Status(ctx context.Context) (Status, error)
+	// Volumes are its volumes, in volume order.
+	Volumes(ctx context.Context) ([]VolumeStatus, error)
+	// Where says where the object at path lies; with lookup also which fact answers
+	// a look-up of its name. Errors: NoEnt and whatever vfs.FS.Lookup returns.
+	Where(ctx context.Context, path string, lookup bool) (Where, error)
+	// Close ends the conversation. A running server goes on.
+	Close() error
+}
+
+// Status is how a share is.
+type Status struct {
+	Version  int            `json:"version"` // APIVersion
+	Running  bool           `json:"running"` // false: opened for this question only
+	Build    string         `json:"build"`   // version of the program
+	PID      int            `json:"pid"`
+	UID      int            `json:"uid"`
+	Squashed bool           `json:"squashed"` // an ordinary user's server: everybody is squashed to UID
+	Started  time.Time      `json:"started"`
+	Share    string         `json:"share"` // id of the share
+	Engine   string         `json:"engine"`
+	Listen   string         `json:"listen,omitempty"` // the address in use
+	Mount    string         `json:"mount,omitempty"`  // the command that mounts it
+	Exports  []string       `json:"exports"`
+	Volumes  []VolumeStatus `json:"volumes"`
+	Traffic  *Traffic       `json:"traffic,omitempty"` // of the native engine
+}
+
+// Traffic counts what the protocol side has done.
+type Traffic struct {
+	Connections   int    `json:"connections"`
+	Calls         uint64 `json:"calls"`           // answered since the start
+	Inline        uint64 `json:"inline"`          // of these, without a worker
+	InFlight      int64  `json:"in_flight"`       // calls that wait for a worker or run on one
+	BytesInFlight int64  `json:"bytes_in_flight"` // bytes
+	Repeated      uint64 `json:"repeated"`        // answered from the reply cache
+	Refused       uint64 `json:"refused"`         // connections over the limit
+	Aborted       uint64 `json:"aborted"`         // connections closed for what they sent or did not take
+}
+
+// VolumeStatus is how a volume is.
+type VolumeStatus struct {
+	Name      string `json:"name"`
+	Dir       string `json:"dir"`
+	ID        string `json:"id"`
+	State     string `json:"state"` // online
+	ReadOnly  bool   `json:"read_only"`
+	Exclusive bool   `json:"exclusive"`
+	Identity  string `json:"identity"` // strong or weak: whether a number can come again for another object
+	Total     uint64 `json:"total"`    // bytes of the file system
+	Free      uint64 `json:"free"`     // bytes
+	Avail     uint64 `json:"avail"`    // bytes the server may use
+	Files     uint64 `json:"files"`    // inodes; 0: not limited
+	FilesFree uint64 `json:"files_free"`
+	SharesFS  bool   `json:"shares_fs,omitempty"` // another volume listed before lies on the same file system
+	Error     string `json:"error,omitempty"`     // why the figures are missing
+}
+
+// Where is where an object lies.
+type Where struct {
+	Version int    `json:"version"`
+	Path    Text   `json:"path"` // in the share
+	Node    string `json:"node"`
+	FileID  uint64 `json:"fileid"` // the inode number that clients see
+	Type    string `json:"type"`
+	// Places are where it lies: one, or for a directory one for each volume that has a
+	// copy of it, the home copy first.
+	Places []Place `json:"places"`
+	Lookup *Lookup `json:"lookup,omitempty"`
+}
+
+// Place is one location of an object.
+type Place struct {
+	Volume string `json:"volume"`
+	Path   Text   `json:"path"` // within the volume
+	Dir    string `json:"dir"`  // of the volume
+}
+
+// Lookup says which fact answers a look-up.
+type Lookup struct {
+	Answer string `json:"answer"` // present, absent or unknown
+	Fact   string `json:"fact"`   // what it rests on, in words
+}
+
+// Text is a text that need not be UTF-8, as names are not. In JSON it is a string if it
+// is UTF-8, and {"base64": …} if not.
+type Text string
+
+// MarshalJSON writes t.
+func (t Text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(t)) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString([]byte(t))})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, (*string)(t))
+	}
+	var encoded struct {
+		Base64 []byte `json:"base64"`
+	}
+	if err := json.Unmarshal(b, &encoded); err != nil {
+		return fmt.Errorf("text: %w", err)
+	}
+	*t = Text(encoded.Base64)
+	return nil
+}
+
+// typeName is a type's name in Where.
+func typeName(t vfs.Type) string {
+	switch t {
+	case vfs.Regular:
+		return "file"
+	case vfs.Directory:
+		return "directory"
+	case vfs.Block:
+		return "block device"
+	case vfs.Char:
+		return "character device"
+	case vfs.Symlink:
+		return "symbolic link"
+	case vfs.Socket:
+		return "socket"
+	case vfs.FIFO:
+		return "fifo"
+	default:
+		return fmt.Sprintf("type %d", t)
+	}
+}

@@ -1,0 +1,162 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// Status implements Inspector.
+func (s *Share) Status(ctx context.Context) (Status, error) {
+	volumes, err := s.Volumes(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	uid, squashed := s.Squashed()
+	st := Status{
+		Version: APIVersion, Running: s.engine != nil, Build: s.opt.Build, PID: os.Getpid(),
+		UID: uid, Squashed: squashed, Started: s.started.Round(0),
+		Share: s.id.share, Engine: s.cfg.Engine, Exports: s.exportLines(), Volumes: volumes,
+	}
+	if s.engine != nil {
+		st.Listen, st.Mount, st.Traffic = s.Addr().String(), s.MountCommand(), s.engine.Traffic()
+	}
+	return st, nil
+}
+
+// exportLines are the exports in force, spelled out.
+func (s *Share) exportLines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := make([]string, 0, len(s.exports.List))
+	for i := range s.exports.List {
+		lines = append(lines, s.exports.List[i].String())
+	}
+	return lines
+}
+
+// Volumes implements Inspector.
+func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
+	all := make([]VolumeStatus, 0, len(s.members.all))
+	seen := map[uint64]bool{}
+	for _, c := range s.members.all {
+		caps := c.vol.Caps()
+		v := VolumeStatus{
+			Name: c.cfg.Name, Dir: c.cfg.Dir, ID: c.vol.ID().String(), State: "online",
+			ReadOnly: caps.ReadOnly, Exclusive: c.cfg.Exclusive, Identity: "weak",
+		}
+		if caps.StrongIdentity {
+			v.Identity = "strong"
+		}
+		space, err := c.vol.Space(ctx)
+		if err != nil {
+			v.State, v.Error = "failing", err.Error()
+		} else {
+			v.SharesFS = seen[space.FileSystem]
+			seen[space.FileSystem] = true
+			v.Total, v.Free, v.Avail = space.Total, space.Free, space.Avail
+			v.Files, v.FilesFree = space.Files, space.FilesFree
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// pathMax is the longest path that Where takes, in bytes (PATH_MAX of Linux).
+const pathMax = 4096
+
+// Where implements Inspector. Symbolic links are not followed.
+func (s *Share) Where(ctx context.Context, path string, lookup bool) (Where, error) {
+	fail := func(err error) (Where, error) {
+		return Where{}, &vfs.Error{Status: vfs.StatusOf(err), Op: "where", Object: path, Err: err}
+	}
+	names, err := splitPath(path)
+	if err != nil {
+		return fail(err)
+	}
+	dir, err := s.union.Root(ctx, vfs.Superuser)
+	if err != nil {
+		return fail(err)
+	}
+	at := dir
+	for i, name := range names {
+		dir = at
+		if at, _, err = s.union.Lookup(ctx, vfs.Superuser, dir.Node, name); err != nil {
+			if lookup && i == len(names)-1 && errors.Is(err, vfs.NoEnt) {
+				return s.absent(ctx, path, dir.Node, name)
+			}
+			return fail(err)
+		}
+	}
+	w := Where{Version: APIVersion, Path: Text("/" + joinNames(names)), Node: at.Node.ID.String(), FileID: at.Node.ID.FileID(), Type: typeName(at.Type)}
+	locations, err := s.union.Locations(ctx, at.Node)
+	if err != nil {
+		return fail(err)
+	}
+	for _, l := range locations {
+		w.Places = append(w.Places, Place{Volume: l.Volume, Path: Text("/" + joinNames(l.Path)), Dir: s.dirOf(l.Volume)})
+	}
+	if lookup && len(names) > 0 {
+		w.Lookup = s.explain(dir.Node, names[len(names)-1])
+	}
+	return w, nil
+}
+
+// absent answers for a name that does not exist, and says how that is known.
+func (s *Share) absent(_ context.Context, path string, dir vfs.Node, name vfs.Name) (Where, error) {
+	return Where{Version: APIVersion, Path: Text(path), Places: []Place{}, Lookup: s.explain(dir, name)}, nil
+}
+
+// explain says which fact answers a look-up of name in dir, now.
+func (s *Share) explain(dir vfs.Node, name vfs.Name) *Lookup {
+	answer, fact := s.union.Explain(dir, name)
+	return &Lookup{Answer: answer, Fact: fact}
+}
+
+func (s *Share) dirOf(name string) string {
+	for _, c := range s.members.all {
+		if c.cfg.Name == name {
+			return c.cfg.Dir
+		}
+	}
+	return ""
+}
+
+// splitPath takes a path in the share apart. "." is nothing and ".." is refused:
+// without following links it would mean something else than to a client.
+func splitPath(path string) ([]vfs.Name, error) {
+	if len(path) > pathMax {
+		return nil, vfs.NameTooLong
+	}
+	var names []vfs.Name
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." {
+			continue
+		}
+		if part == ".." || part == volume.PrivateName && len(names) == 0 {
+			return nil, &vfs.Error{Status: vfs.Inval, Err: fmt.Errorf("%q cannot stand in a path here", part)}
+		}
+		name, err := vfs.ParseName(part)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func joinNames(names []vfs.Name) string {
+	var b strings.Builder
+	for i, n := range names {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(n.String())
+	}
+	return b.String()
+}

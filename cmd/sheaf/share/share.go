@@ -1,0 +1,337 @@
+package share
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"sheaf/meta"
+	"sheaf/nfsd"
+	"sheaf/nfsd/rpc"
+	"sheaf/vfs"
+	"sheaf/vfs/union"
+	"sheaf/vfs/volume"
+)
+
+// Options are what a Share gets from the program it runs in.
+type Options struct {
+	Logger *slog.Logger // nil: slog.Default()
+	Build  string       // version of the program, for Status
+}
+
+// Share is an open share. Its methods are safe for concurrent use.
+type Share struct {
+	cfg     Config
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+
+	state   *stateDir
+	members *members
+	id      identity
+	index   *meta.Store
+	union   *union.Union
+	engine  engine       // nil of a share that was opened for questions only
+	listen  net.Listener // of engine
+	control *control
+
+	mu      sync.Mutex // guards exports, and orders Reloads
+	exports *nfsd.Exports
+}
+
+var _ Inspector = (*Share)(nil)
+
+// engine is a server of the share over NFS.
+type engine interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Reload(context.Context, *nfsd.Exports) error
+	Traffic() *Traffic // nil if it does not count
+}
+
+// Open checks cfg and everything it names, opens the share and listens. Nothing is
+// served before [Share.Serve], but clients' connections are accepted by
+// the system. The checks and their order are in the package's documentation.
+func Open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
+	s, err := open(ctx, cfg, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Inspect opens the share for questions only: nothing listens, nothing is
+// adopted. Its locks are taken meanwhile. What is learned goes to the index.
+func Inspect(ctx context.Context, cfg Config, opt Options) (Inspector, error) {
+	cfg.Adopt = false
+	s, err := open(ctx, cfg, opt)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// open does what does not need the network.
+func open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	s := &Share{cfg: cfg, opt: opt, log: opt.Logger, started: time.Now()}
+	if err := errors.Join(s.cfg.Validate(), s.cfg.absolute()); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.exports, err = parseExports(ctx, &s.cfg); err != nil {
+		return nil, err
+	}
+	if err := checkDirs(&s.cfg); err != nil {
+		return nil, err
+	}
+	if err := s.openVolumes(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// openVolumes wires state, volumes and index to the union.
+func (s *Share) openVolumes(ctx context.Context) (err error) {
+	if s.state, err = openState(s.cfg.State); err != nil {
+		return err
+	}
+	if s.members, err = openMembers(ctx, s.cfg.Volumes, s.cfg.Adopt, s.log); err != nil {
+		return err
+	}
+	if s.id, err = parseIdentity(&s.members.common); err != nil {
+		return err
+	}
+	if s.index, err = meta.Open(meta.Options{Dir: filepath.Join(s.state.path, indexDir), Logger: s.log}); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	s.union, err = union.Open(ctx, s.unionOptions())
+	return err
+}
+
+func (s *Share) unionOptions() union.Options {
+	o := union.Options{
+		Exclusive: map[volume.ID]bool{},
+		Index:     s.index,
+		Trust:     s.cfg.Trust,
+		Memory:    s.cfg.Memory,
+		OpenFiles: int(s.cfg.OpenFiles),
+		OpenDirs:  int(s.cfg.OpenDirs),
+		Hide:      append([]string{}, s.cfg.Hide...),
+		Log:       s.log,
+	}
+	switch s.cfg.Lookups {
+	case "off":
+		o.Lookups = union.LookupOff
+	case "names":
+		o.Lookups = union.LookupNames
+	default:
+		o.Lookups = union.LookupFull
+	}
+	for _, c := range s.members.all {
+		o.Volumes = append(o.Volumes, c.vol)
+		o.Exclusive[c.vol.ID()] = c.cfg.Exclusive
+	}
+	return o
+}
+
+// start makes the engine, listens, and answers at the control socket.
+func (s *Share) start(ctx context.Context) (err error) {
+	if s.engine, err = s.newEngine(ctx); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	if s.listen, err = lc.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+		return fmt.Errorf("%w; if another NFS server has the port, choose one with --listen", err)
+	}
+	s.control, err = startControl(s.state, s, s.log)
+	return err
+}
+
+// newEngine makes the server that the configuration wants.
+func (s *Share) newEngine(ctx context.Context) (engine, error) {
+	if s.cfg.Engine == EngineGoNFS {
+		return s.newStock(ctx)
+	}
+	srv, err := nfsd.New(ctx, s.union, nfsd.Options{
+		Exports:     s.exports,
+		HandleKey:   s.id.key,
+		FSID:        s.id.fsid(),
+		ReadMax:     uint32(s.cfg.ReadMax),
+		WriteMax:    uint32(s.cfg.WriteMax),
+		ForceSquash: forceSquash(),
+		Logger:      s.log,
+		RPC: rpc.Config{
+			MaxConns:      int(s.cfg.Connections),
+			MaxCalls:      int(s.cfg.Calls),
+			MaxConnBytes:  s.cfg.ConnectionBytes,
+			MaxBytes:      s.cfg.Bytes,
+			MaxWorkers:    int(s.cfg.Workers),
+			ReplyCache:    s.cfg.ReplyCache,
+			RecordTimeout: s.cfg.RecordTimeout,
+			WriteTimeout:  s.cfg.WriteTimeout,
+			IdleTimeout:   s.cfg.IdleTimeout,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return native{srv}, nil
+}
+
+// fsid is the one fsid of everything in the share.
+func (id *identity) fsid() uint64 {
+	b, err := hex.DecodeString(id.share)
+	if err != nil || len(b) < 8 {
+		panic("share: an identity that was not parsed") // parseIdentity checks it
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// native is our own server as an engine.
+type native struct{ *nfsd.Server }
+
+// Serve serves until Shutdown; nil then.
+func (n native) Serve(l net.Listener) error {
+	if err := n.Server.Serve(l); !errors.Is(err, rpc.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (n native) Traffic() *Traffic {
+	st := n.Stats().RPC
+	return &Traffic{
+		Connections: st.Conns, Calls: st.Calls, Inline: st.Inline, InFlight: st.InFlight,
+		BytesInFlight: st.BytesFlight, Repeated: st.CacheHits, Refused: st.Refused, Aborted: st.Aborted,
+	}
+}
+
+// Serve serves until Shutdown, and returns nil then, or why it could not go on.
+func (s *Share) Serve() error { return s.engine.Serve(s.listen) }
+
+// Reload takes the exports of cfg. On an error nothing changes. What else
+// differs takes effect when the share is opened again, see [Config.Differences].
+func (s *Share) Reload(ctx context.Context, cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The default depends on where the share listens, which does not change.
+	cfg.Listen = s.cfg.Listen
+	x, err := parseExports(ctx, &cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.engine.Reload(ctx, x); err != nil {
+		return err
+	}
+	s.exports = x
+	return nil
+}
+
+// Shutdown stops accepting, lets the calls in flight finish, flushes and closes.
+// When ctx ends first it returns ctx's error and closes nothing more: calls that hang
+// in a volume may still be using it, and the locks end with the process.
+func (s *Share) Shutdown(ctx context.Context) error {
+	if err := s.engine.Shutdown(ctx); err != nil {
+		return fmt.Errorf("calls in flight did not finish in time: %w", err)
+	}
+	return s.Close()
+}
+
+// Close closes a share that does not serve, or not any more.
+func (s *Share) Close() error {
+	var errs []error
+	if s.control != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), controlTimeout)
+		defer cancel()
+		errs = append(errs, s.control.stop(ctx, s.state))
+	}
+	if s.listen != nil {
+		if err := s.listen.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.union != nil {
+		errs = append(errs, s.union.Close())
+	}
+	if s.index != nil {
+		errs = append(errs, s.index.Close())
+	}
+	if s.members != nil {
+		errs = append(errs, s.members.close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Addr is where the share is served.
+func (s *Share) Addr() net.Addr { return s.listen.Addr() }
+
+// FS is the share itself, for programs that serve it in another way.
+func (s *Share) FS() vfs.FS { return s.union }
+
+// MountCommand is the command that mounts the first export on a Linux client.
+func (s *Share) MountCommand() string {
+	host, port, err := net.SplitHostPort(s.listen.Addr().String())
+	if err != nil {
+		host = s.listen.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := "/"
+	if len(s.exports.List) > 0 {
+		path = s.exports.List[0].Path
+	}
+	return fmt.Sprintf("mount -t nfs -o vers=3,tcp,port=%s,mountport=%s,mountproto=tcp,nolock %s /mnt", port, port, shellQuote(host+":"+path))
+}
+
+// shellQuote is s as a word of the shell.
+func shellQuote(s string) string {
+	plain := !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._-:[]@%+=,", r)
+	})
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// forceSquash is who every caller becomes if this process can act only as itself.
+func forceSquash() *nfsd.Identity {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return &nfsd.Identity{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+}
+
+// Squashed reports whether every caller is squashed to the server's own user, and
+// to which uid.
+func (s *Share) Squashed() (uid int, yes bool) { return os.Geteuid(), os.Geteuid() != 0 }

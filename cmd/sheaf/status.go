@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"sheaf/cmd/sheaf/share"
+)
+
+func newStatus(io *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the share is",
+		Long: `Status asks the running server by the control socket in its state directory.
+Without a server it opens the volumes that are given, says what it finds, and
+exits with 4.
+
+` + exitHelp,
+	}
+	a := newAsker(cmd, io)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.ask(cmd, func(in share.Inspector) error {
+			s, err := in.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if *a.json {
+				err = printJSON(io.Out, s)
+			} else {
+				err = printStatus(io.Out, &s)
+			}
+			if err == nil && !s.Running {
+				err = &quietError{exitNotRunning}
+			}
+			return err
+		})
+	}
+	return cmd
+}
+
+func printStatus(w io.Writer, s *share.Status) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if s.Running {
+		fmt.Fprintf(t, "server\tprocess %d, sheaf %s, since %s\n", s.PID, s.Build, s.Started.Format("2006-01-02 15:04:05 MST"))
+		fmt.Fprintf(t, "listens\t%s, engine %s\n", s.Listen, s.Engine)
+		fmt.Fprintf(t, "mount\t%s\n", s.Mount)
+	} else {
+		fmt.Fprintf(t, "server\tnot running\n")
+	}
+	fmt.Fprintf(t, "share\t%s\n", s.Share)
+	if s.Squashed {
+		fmt.Fprintf(t, "callers\tall squashed to uid %d, the server's own\n", s.UID)
+	}
+	for i, e := range s.Exports {
+		label := "exports"
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(t, "%s\t%s\n", label, e)
+	}
+	if c := s.Traffic; c != nil {
+		fmt.Fprintf(t, "traffic\t%d connections, %d calls answered, %d in flight, %d repeated\n", c.Connections, c.Calls, c.InFlight, c.Repeated)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printVolumes(w, s.Volumes)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"sheaf/cmd/sheaf/share"
+)
+
+func newVolume(io *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "volume",
+		Short: "Look at the volumes of the share",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newVolumeList(io))
+	return cmd
+}
+
+func newVolumeList(io *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the volumes of the share, in volume order",
+		Long: `List asks the running server. Without one it opens the volumes that are given.
+
+` + exitHelp,
+	}
+	a := newAsker(cmd, io)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.ask(cmd, func(in share.Inspector) error {
+			v, err := in.Volumes(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if *a.json {
+				return printJSON(io.Out, v)
+			}
+			return printVolumes(io.Out, v)
+		})
+	}
+	return cmd
+}
+
+func printVolumes(w io.Writer, volumes []share.VolumeStatus) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "VOLUME\tSTATE\tSIZE\tFREE\tUSED\tDIRECTORY\tNOTES")
+	for _, v := range volumes {
+		size, free, used := "-", "-", "-"
+		if v.Total > 0 {
+			size, free = humanBytes(v.Total), humanBytes(v.Avail)
+			used = fmt.Sprintf("%.0f%%", 100*float64(v.Total-v.Free)/float64(v.Total))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.State, size, free, used, v.Dir, notes(&v))
+	}
+	return t.Flush()
+}
+
+// notes are what is not ordinary about a volume.
+func notes(v *share.VolumeStatus) string {
+	var s string
+	add := func(on bool, text string) {
+		if !on {
+			return
+		}
+		if s != "" {
+			s += ", "
+		}
+		s += text
+	}
+	add(v.ReadOnly, "read-only")
+	add(v.Exclusive, "exclusive")
+	add(v.Identity != "strong", v.Identity+" identity")
+	add(v.SharesFS, "same file system as one above")
+	add(v.Error != "", v.Error)
+	return s
+}
+
+// humanBytes is n with three digits or four and a binary unit.
+func humanBytes(n uint64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1024, 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[unit])
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"sheaf/cmd/sheaf/share"
+)
+
+func newWhere(io *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "where PATH",
+		Short: "Show on which volume an object lies",
+		Long: `Where prints the volume, the node and the path on the volume of the object at PATH,
+which is a path in the share; symbolic links on the way are not followed. With
+--lookup it also says which fact answers a look-up of the name. It asks the running
+server; without one it opens the volumes that are given.
+
+` + exitHelp,
+		Args: cobra.ExactArgs(1),
+	}
+	a := newAsker(cmd, io)
+	lookup := cmd.Flags().Bool("lookup", false, "say which fact answers a look-up of the name")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.ask(cmd, func(in share.Inspector) error {
+			found, err := in.Where(cmd.Context(), args[0], *lookup)
+			if err != nil {
+				return err
+			}
+			if *a.json {
+				return printJSON(io.Out, found)
+			}
+			return printWhere(io.Out, &found)
+		})
+	}
+	return cmd
+}
+
+func printWhere(w io.Writer, found *share.Where) error {
+	for _, p := range found.Places {
+		if _, err := fmt.Fprintf(w, "%s  %s  %s\n", p.Volume, found.Node, printable(p.Path)); err != nil {
+			return err
+		}
+	}
+	if found.Lookup == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "a look-up is answered %q: %s\n", found.Lookup.Answer, found.Lookup.Fact)
+	return err
+}
+
+// printable is t as a terminal can take it: names may hold control characters.
+func printable(t share.Text) string {
+	if quoted := strconv.Quote(string(t)); len(quoted) != len(t)+2 {
+		return quoted
+	}
+	return string(t)
+}
