@@ -1,0 +1,66 @@
+package mount3
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"testing"
+
+	nfs "github.com/willscott/go-nfs"
+
+	"sheaf/nfsd/rpc"
+	"sheaf/nfsd/xdr"
+	"sheaf/vfs"
+)
+
+// failing is a Backend whose every Mount fails in one way.
+type failing struct{ err error }
+
+func (f failing) Mount(context.Context, *rpc.Call, string) ([]byte, error) { return nil, f.err }
+
+func (failing) Exports() []Export { return nil }
+
+// TestEveryStatusHasAnAnswer: what the protocol has no word for is a server
+// fault, and nothing but success is OK.
+func TestEveryStatusHasAnAnswer(t *testing.T) {
+	named := map[vfs.Status]nfs.MountStatus{
+		vfs.Perm: 1, vfs.NoEnt: 2, vfs.IO: 5, vfs.Acces: 13, vfs.NotDir: 20, vfs.Inval: 22, vfs.NameTooLong: 63,
+		vfs.NotSupp: 10004, vfs.ServerFault: 10006, vfs.Jukebox: 5, vfs.Stale: 2,
+	}
+	for _, st := range vfs.Statuses() {
+		want, ok := named[st]
+		if !ok {
+			want = nfs.MountStatusErrServerFault
+		}
+		s := New(failing{fmt.Errorf("walk: %w", st)}, 0, slog.New(slog.DiscardHandler))
+		c := &rpc.Call{Args: xdr.AppendString(nil, "/"), Cred: &rpc.Cred{}}
+		out, v := s.mnt(t.Context(), c, nil)
+		d := xdr.NewDecoder(out)
+		if got := nfs.MountStatus(d.Uint32()); v != rpc.Done || got != want || d.Len() != 0 {
+			t.Errorf("%v: %d, want %d", st, got, want)
+		}
+		if n := len(s.Mounts()); n != 0 {
+			t.Errorf("%v: a mount that failed is in the list", st)
+		}
+	}
+}
+
+func TestListWithoutAddresses(t *testing.T) {
+	l := list{limit: 2}
+	for _, name := range []string{"one", "two", "three"} {
+		l.add(&rpc.Call{Cred: &rpc.Cred{Machine: name}}, "/"+name)
+	}
+	got := l.all()
+	if len(got) != 2 || got[0].Host != "two" || got[1].Host != "three" || got[1].Since.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	got[0].Host = "changed"
+	if l.all()[0].Host != "two" {
+		t.Error("the list given out is the list itself")
+	}
+	l.remove(netip.MustParseAddr("192.0.2.1"), func(*Mount) bool { return true })
+	if len(l.all()) != 2 {
+		t.Error("another client's mounts were removed")
+	}
+}
