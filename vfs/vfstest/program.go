@@ -42,10 +42,14 @@ func RunProgram(t *rapid.T, under vfs.FS, o ProgramOptions) {
 		o.Steps = 120
 	}
 	p := newProgram(t, under, o)
-	most := rapid.SampledFrom([]int{6, 25, o.Steps / 2, o.Steps}).Draw(t, "most steps")
-	for _, s := range rapid.SliceOfN(steps(o), most/2, most).Draw(t, "program") {
-		s.run(p, s)
-		p.sweep()
+	// In bursts that may be empty, so that rapid can shrink a program to what matters.
+	const burst = 8
+	most := rapid.SampledFrom([]int{1, 3, o.Steps / burst / 2, o.Steps / burst}).Draw(t, "bursts")
+	for _, b := range rapid.SliceOfN(rapid.SliceOfN(steps(o), 0, burst), most, most).Draw(t, "program") {
+		for _, s := range b {
+			s.run(p, s)
+			p.sweep()
+		}
 	}
 	if o.Restart != nil {
 		runRestart(p, &step{})
