@@ -8,9 +8,11 @@
 //
 //	echo       reads a record, answers what NULL would (READ: so many bytes): the floor of
 //	           any Go server that moves these bytes
-//	go-nfs     stock go-nfs over billy's osfs made as durable as we are: a written file is
-//	           synced when it is closed, a changed directory after the change
-//	gonfs-1    sheaf serve --engine go-nfs over 1 volume
+//	go-nfs     stock go-nfs over a host directory, as durable as we are: a written file is
+//	           synced when it is closed, a changed directory after the change; so all its
+//	           WRITEs are FILE_SYNC, as it says they are
+//	gonfs-1    sheaf serve --engine go-nfs over 1 volume; its WRITEs are as durable as
+//	           nfsd/gonfs makes them
 //	sheaf-1    sheaf serve over 1 volume
 //	sheaf-8    sheaf serve over 8 volumes
 //

@@ -60,6 +60,7 @@ func (t *table) print(w io.Writer, some []op, peers []*peer) {
 			t.row(w, o.name, p.name)
 		}
 	}
+	t.goals(w, some, peers)
 	for _, err := range t.missing {
 		fmt.Fprintf(w, "\nMissing: %v\n", err)
 	}
@@ -78,6 +79,46 @@ func (t *table) row(w io.Writer, op, peer string) {
 	fmt.Fprintf(w, "| %s | %s | %.2f [%.2f … %.2f] | %s | %s | %.0f | %.0f | %.0f |\n", op, peer,
 		median(c.cpu), slices.Min(c.cpu), slices.Max(c.cpu), t.ratio(op, c, "echo"), t.ratio(op, c, "go-nfs"),
 		median(c.rate), micros(c.lat.quantile(0.5)), micros(c.lat.quantile(0.99)))
+}
+
+// The goals for a share of 8 volumes: what is answered from memory costs at most floorGoal
+// times the echo's CPU, and nothing costs more CPU or gives fewer calls than go-nfs.
+const (
+	goalPeer  = "sheaf-8"
+	floorGoal = 1.7
+)
+
+// fromMemory are the procedures that floorGoal is about.
+var fromMemory = []string{"GETATTR", "ACCESS", "LOOKUP hit"}
+
+// goals says which goals this run shows to be missed. It decides nothing: one run on a busy
+// machine is no proof of either.
+func (t *table) goals(w io.Writer, some []op, peers []*peer) {
+	if !slices.ContainsFunc(peers, func(p *peer) bool { return p.name == goalPeer }) {
+		return
+	}
+	fmt.Fprintf(w, "\nGoals of %s:\n\n", goalPeer)
+	for _, o := range some {
+		c, echo, stock := t.at(o.name, goalPeer), t.at(o.name, "echo"), t.at(o.name, "go-nfs")
+		if len(c.cpu) == 0 {
+			continue
+		}
+		if slices.Contains(fromMemory, o.name) && len(echo.cpu) > 0 {
+			r := median(c.cpu) / median(echo.cpu)
+			fmt.Fprintf(w, "- %s: %.2f of the echo's CPU, at most %.1f: %s\n", o.name, r, floorGoal, verdict(r <= floorGoal))
+		}
+		if len(stock.cpu) > 0 {
+			cpu, rate := median(c.cpu)/median(stock.cpu), median(c.rate)/median(stock.rate)
+			fmt.Fprintf(w, "- %s: %.2f of go-nfs' CPU at %.2f of its rate: %s\n", o.name, cpu, rate, verdict(cpu <= 1 && rate >= 1))
+		}
+	}
+}
+
+func verdict(met bool) string {
+	if met {
+		return "met"
+	}
+	return "**missed**"
 }
 
 // ratio is c's CPU per call as a multiple of another peer's.
