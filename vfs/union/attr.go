@@ -322,7 +322,7 @@ func (u *Union) storeAttr(n *node, seen []sighting, at int64) {
 		u.account(n, []volume.Stat{seen[0].st}, at)
 		return
 	}
-	if len(seen) != len(n.copies) {
+	if len(seen) != len(n.copies) || len(seen) > 1 && (n.names == nil || !n.names.complete) { // or nlink is not known
 		return
 	}
 	stats := make([]volume.Stat, len(seen))
@@ -337,14 +337,15 @@ func (u *Union) storeAttr(n *node, seen []sighting, at int64) {
 
 // account makes n's logical attributes of what its copies, in their order, say. A
 // copy whose ctime has moved since it was last accounted for has really changed:
-// the logical ctime moves too, strictly, and the newest such copy tells the
+// the logical ctime moves too, strictly, and the newest of those whose mtime has moved tells the
 // mtime. Needs n.mu.
 func (u *Union) account(n *node, stats []volume.Stat, at int64) {
 	first := n.attrAt == 0 && n.attr.Ctime == vfs.Time{}
-	newest, changed := 0, false
+	newest, dated := -1, -1 // the last to change, and the last whose mtime did
 	for i := range stats {
 		c, st := &n.copies[i], &stats[i]
 		moved := first || c.ctime != st.Ctime
+		redated := first || moved && c.mtime != st.Mtime
 		if moved {
 			c.changed = st.Ctime
 			if first && c.stamp.holds(st) {
@@ -352,14 +353,19 @@ func (u *Union) account(n *node, stats []volume.Stat, at int64) {
 			}
 		}
 		c.ctime, c.mtime = st.Ctime, st.Mtime
-		if moved && (!changed || n.copies[newest].older(c)) {
-			newest, changed = i, true
+		if moved && (newest < 0 || n.copies[newest].older(c)) {
+			newest = i
+		}
+		if redated && (dated < 0 || n.copies[dated].older(c)) {
+			dated = i
 		}
 	}
 	u.compose(n, stats)
-	if changed {
+	if newest >= 0 {
 		n.moveCtime(n.copies[newest].changed, first)
-		n.attr.Mtime = stats[newest].Mtime
+	}
+	if dated >= 0 {
+		n.attr.Mtime = stats[dated].Mtime
 	}
 	n.attrAt = at
 }

@@ -181,6 +181,32 @@ func (u *Union) redate(ctx context.Context, n *node, h *dirHandle) error {
 	return u.markCopy(ctx, n, was, h)
 }
 
+// alignTimes gives all copies the directory's mtime, when a change has moved their ctimes
+// only: whichever is the newest then tells the right one. The caller holds the exclusive lease on n.
+func (u *Union) alignTimes(ctx context.Context, n *node) error {
+	n.mu.Lock()
+	var todo volset
+	for _, c := range n.copies {
+		if len(n.copies) > 1 && c.mtime != n.attr.Mtime {
+			todo = todo.with(c.vol)
+		}
+	}
+	set := vfs.SetAttr{Mask: vfs.SetMtime, Mtime: n.attr.Mtime}
+	n.mu.Unlock()
+	hs, err := u.dirsAt(ctx, n, todo)
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	return each(hs.set(), func(v int) error {
+		err := hs[v].d.SetAttr(ctx, &set)
+		if s := vfs.StatusOf(err); s == vfs.Perm || s == vfs.Acces {
+			return nil // another's directory, not ours to date
+		}
+		return err
+	})
+}
+
 // adoptCopy takes the directory that has the name on a volume for the missing copy.
 func (u *Union) adoptCopy(ctx context.Context, child *node, h *dirHandle, at place) error {
 	s, err := u.look(ctx, h, at.phys)

@@ -426,6 +426,9 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 			u.log.Warn("copies of a directory that was replaced are left; they are empty", "op", "rename", "node", r.dst.id, "err", err)
 		}
 	}
+	if err := u.alignTimes(ctx, r.src); err != nil {
+		u.log.Warn("copies of a directory that was renamed have different times", "op", "rename", "node", r.src.id, "err", err)
+	}
 	return intent.done(ctx, u, r.toHs, r.fromHs)
 }
 
