@@ -16,7 +16,10 @@ import (
 // nobody is a user who owns nothing.
 const nobody = 65534
 
-// TestOrdinaryUser runs this package's tests again as somebody who is not root.
+// asUser are the tests that privileges change.
+const asUser = "^(TestSuite|TestSymlinkSwapped|TestBareDirectory|TestNoLeak|TestOutOfDescriptors|TestSidecars|TestMarkerStays)$"
+
+// TestOrdinaryUser runs them again as somebody who is not root.
 func TestOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("this is an ordinary user already")
@@ -35,11 +38,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := os.Chown(tmp, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.run=^Test"}
-	if testing.Short() {
-		args = append(args, "-test.short")
-	}
-	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd := exec.CommandContext(t.Context(), bin, "-test.run="+asUser)
 	cmd.Dir = tmp
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

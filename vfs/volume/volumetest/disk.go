@@ -14,7 +14,8 @@ import (
 type disk struct {
 	mu sync.Mutex // guards everything below, and all inodes
 
-	now      func() time.Time
+	clock    func() time.Time
+	last     time.Time // that it was asked for
 	reuse    bool
 	weak     bool
 	step     time.Duration // of change times; 0: none
@@ -88,7 +89,7 @@ type change struct {
 }
 
 func newDisk(o *Options) *disk {
-	d := &disk{now: o.Now, reuse: o.Reuse, weak: o.Weak, step: o.Quiet / 2, capacity: o.Capacity,
+	d := &disk{clock: o.Now, reuse: o.Reuse, weak: o.Weak, step: o.Quiet / 2, capacity: o.Capacity,
 		inodes: map[uint64]*inode{}, nextIno: rootIno, nextGen: 1}
 	d.root = d.newInode(vfs.Directory, 0o755)
 	d.private = d.newInode(vfs.Directory, 0o700)
@@ -127,6 +128,17 @@ func (d *disk) newInode(t vfs.Type, mode uint32) *inode {
 	d.inodes[ino] = n
 	d.used += inodeCost
 	return n
+}
+
+// now is the clock's time; without a step it never stands still, so that every change
+// shows.
+func (d *disk) now() time.Time {
+	t := d.clock()
+	if d.step == 0 && !t.After(d.last) {
+		t = d.last.Add(1)
+	}
+	d.last = t
+	return t
 }
 
 // stamp is a time as a change leaves it.

@@ -9,10 +9,11 @@ import (
 
 func TestMem(t *testing.T) {
 	for name, o := range map[string]Options{
-		"whole": {},
-		"weak":  {Weak: true},
-		"reuse": {Reuse: true},
-		"quiet": {Quiet: 50 * time.Millisecond},
+		"whole":         {},
+		"weak":          {Weak: true},
+		"reuse":         {Reuse: true},
+		"stopped clock": {Now: func() time.Time { return time.Unix(1_700_000_000, 0) }},
+		"quiet":         {Quiet: 50 * time.Millisecond},
 		"poor": {Caps: func(c *volume.Caps) {
 			c.Links, c.Symlinks, c.Special, c.ACLs, c.Chown, c.Locate, c.Marks = false, false, false, false, false, false, false
 			c.MaxFileSize = 1 << 30
