@@ -36,6 +36,9 @@ func TestModelIsLikeTheKernel(t *testing.T) {
 		t.Skip("comparison with the kernel needs root, to act as several users")
 	}
 	base := t.TempDir()
+	if what := sameTick(t, base); what != "" {
+		t.Skip("the file system of the temporary directory gives two changes one ctime: ", what)
+	}
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -50,12 +53,46 @@ func TestModelIsLikeTheKernel(t *testing.T) {
 			count++
 			h := newHost(t, filepath.Join(base, fmt.Sprint(count)))
 			defer h.close()
-			RunProgram(t, h, ProgramOptions{Options: Options{NoACLs: true}, CoarseMtime: true})
+			root, err := h.Root(context.Background(), vfs.Superuser)
+			if err != nil {
+				t.Fatal(err)
+			}
+			RunProgram(t, h, ProgramOptions{Options: Options{NoACLs: true}, CoarseMtime: true, AnyDirLinks: root.Nlink == 1})
 		})
 	}()
 	if err := <-done; err != nil {
 		t.Skip("no thread of its own: ", err)
 	}
+}
+
+// sameTick is a change of a directory in dir that its ctime did not tell from
+// the one before, or nothing: kernels before 6.13 and tmpfs have such.
+func sameTick(t *testing.T, dir string) string {
+	t.Helper()
+	at := func(s string) string { return filepath.Join(dir, "probe", s) }
+	last, what := vfs.Time{}, ""
+	step := func(name string, err error) {
+		var st unix.Stat_t
+		if err = errors.Join(err, unix.Stat(at(""), &st)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		now := vfs.Time{Sec: st.Ctim.Sec, Nsec: uint32(st.Ctim.Nsec)}
+		if now.Compare(last) <= 0 {
+			what = name
+		}
+		last = now
+	}
+	step("mkdir", unix.Mkdir(at(""), 0o755))
+	for range 32 {
+		step("create", unix.Mknod(at("a"), unix.S_IFREG|0o600, 0))
+		step("link", unix.Link(at("a"), at("b")))
+		step("unlink", unix.Unlink(at("a")))
+		step("chmod", unix.Chmod(at(""), 0o700))
+		step("create", unix.Mknod(at("a"), unix.S_IFREG|0o600, 0))
+		step("rename", unix.Rename(at("a"), at("b")))
+		step("unlink", unix.Unlink(at("b")))
+	}
+	return what
 }
 
 func newHost(t *rapid.T, dir string) *host {
