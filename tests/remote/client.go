@@ -30,6 +30,9 @@ type Options struct {
 	// Patience is how long a call goes on asking while the server cannot be reached or
 	// says JUKEBOX. Default 30 s.
 	Patience time.Duration
+	// With is another Client of the same server, whose handles this one knows: what
+	// it is told must agree with them.
+	With *Client
 	// Stock is for go-nfs, whose fileids are hashes of paths and whose attributes
 	// are not always whole: nodes are made of handles, and what it is known to say
 	// wrong is no violation.
@@ -72,7 +75,12 @@ func Mount(ctx context.Context, o Options) (*Client, error) {
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
 	}
-	c := &Client{opt: o, nodes: newNodes(o.Stock)}
+	c := &Client{opt: o}
+	if o.With != nil {
+		c.nodes = o.With.nodes
+	} else {
+		c.nodes = newNodes(o.Stock)
+	}
 	// A server remembers the xids of a client's earlier connections.
 	c.xid.Store(rand.Uint32())
 	for range max(o.Conns, 1) {
@@ -268,9 +276,21 @@ func (l *link) try(ctx context.Context, c *Client, h rpctest.Header, a args) ([]
 	res, err := conn.Send(h, a)(ctx)
 	var refused *rpctest.ReplyError
 	if err != nil && !errors.As(err, &refused) && ctx.Err() == nil {
-		err = errors.Join(err, l.drop(conn))
+		l.drop(conn)
 	}
 	return res, err
+}
+
+// ending closes a connection as soon as the server ended it, called or not: a
+// server that shuts down waits for that a while.
+type ending struct{ net.Conn }
+
+func (e ending) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	if err != nil {
+		e.Close() // the reader gets err, which is why
+	}
+	return n, err
 }
 
 func (l *link) get(ctx context.Context, c *Client) (*rpctest.Client, error) {
@@ -289,18 +309,18 @@ func (l *link) get(ctx context.Context, c *Client) (*rpctest.Client, error) {
 	if l.dialed {
 		c.redials.Add(1)
 	}
-	l.rpc, l.dialed = rpctest.NewClient(nc, progNFS, version, rpctest.Auth{}), true
+	l.rpc, l.dialed = rpctest.NewClient(ending{nc}, progNFS, version, rpctest.Auth{}), true
 	return l.rpc, nil
 }
 
 // drop forgets conn, which has ended.
-func (l *link) drop(conn *rpctest.Client) error {
+func (l *link) drop(conn *rpctest.Client) {
 	l.mu.Lock()
 	if l.rpc == conn {
 		l.rpc = nil
 	}
 	l.mu.Unlock()
-	return conn.Close()
+	conn.Close() // closed already, by ending
 }
 
 func (l *link) close() error {

@@ -69,7 +69,9 @@ func (c *Client) write(ctx context.Context, w *vfs.Who, n vfs.Node, data []byte,
 	if err != nil {
 		return out, ch, err
 	}
-	data = data[:min(len(data), int(c.opt.WriteSize))]
+	if data = data[:min(len(data), int(c.opt.WriteSize))]; len(data) == 0 {
+		off = min(off, math.MaxInt64) // FBIG is for bytes
+	}
 	r, err := c.call(ctx, w, procWrite, args{}.handle(fh).u64(off).u32(uint32(len(data))).u32(uint32(stable)).data(data))
 	if err != nil {
 		return out, ch, err

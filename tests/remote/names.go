@@ -108,7 +108,10 @@ func (c *Client) dress(ctx context.Context, w *vfs.Who, obj vfs.Attr, dir *vfs.C
 		return obj, nil
 	}
 	ch, err := c.SetAttr(ctx, w, obj.Node, &late, nil)
-	if err != nil || !ch.HasAfter {
+	switch {
+	case vfs.StatusOf(err) == vfs.Stale: // made, and removed since by another
+		return obj, nil
+	case err != nil || !ch.HasAfter:
 		return obj, err
 	}
 	return ch.After, nil
