@@ -164,10 +164,16 @@ func (v *Volume) openPrivate(create bool) error {
 	if err := v.statFd(v.private.fd, &st); err != nil {
 		return v.fault("open volume", v.path, err)
 	}
-	if uid := uint32(os.Geteuid()); st.UID != uid && st.UID != 0 || st.Mode&0o022 != 0 {
-		return &vfs.Error{Status: vfs.Acces, Op: "open volume", Object: filepath.Join(v.path, volume.PrivateName), Volume: v.name,
-			Err: fmt.Errorf("the directory belongs to uid %d with mode %04o: others could write what Sheaf believes", st.UID, st.Mode),
-			Do:  "let it belong to the server's user, mode 0700"}
+	var doubt error
+	switch uid := uint32(os.Geteuid()); {
+	case st.UID != uid && st.UID != 0 || st.Mode&0o022 != 0:
+		doubt = fmt.Errorf("the directory belongs to uid %d with mode %04o: others could write what Sheaf believes", st.UID, st.Mode)
+	case v.private.bare || st.UID != uid:
+		doubt = fmt.Errorf("the directory belongs to uid %d and the server runs as uid %d", st.UID, uid)
+	}
+	if doubt != nil {
+		return &vfs.Error{Status: vfs.Acces, Op: "open volume", Object: filepath.Join(v.path, volume.PrivateName), Volume: v.name, Err: doubt,
+			Do: "run the server as the user who adopted the volume, or give the directory and all in it to the server's user, mode 0700"}
 	}
 	v.privateKey = st.Key
 	return nil

@@ -111,3 +111,18 @@ func TestBareDirectory(t *testing.T) {
 		t.Errorf("mark %q, %v", mark, err)
 	}
 }
+
+// TestAdoptedByAnother: a volume whose private directory is somebody else's is refused with
+// the reason, whoever is root of the two.
+func TestAdoptedByAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving a directory away needs root")
+	}
+	root := t.TempDir()
+	adoptAndClose(t, root)
+	if err := os.Chown(filepath.Join(root, volume.PrivateName), nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), root, Options{Name: "vol"})
+	refused(t, err, vfs.Acces, "uid 65534", "server's user")
+}
