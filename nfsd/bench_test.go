@@ -3,6 +3,7 @@ package nfsd
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 
 	nfs "github.com/willscott/go-nfs"
@@ -49,21 +50,21 @@ func hotCalls(s *Server) map[nfs.NFSProcedure][]byte {
 	dir := s.appendHandle(nil, x, newOneFile().dir.Node)
 	return map[nfs.NFSProcedure][]byte{
 		nfs.NFSProcedureGetAttr: fh,
-		nfs.NFSProcedureAccess:  xdr.AppendUint32(fh[:len(fh):len(fh)], uint32(vfs.AccessAll)),
+		nfs.NFSProcedureAccess:  xdr.AppendUint32(slices.Clip(fh), uint32(vfs.AccessAll)),
 		nfs.NFSProcedureLookup:  xdr.AppendString(dir, "a-file-with-a-name"),
-		nfs.NFSProcedureRead:    xdr.AppendUint32(xdr.AppendUint64(fh[:len(fh):len(fh)], 4096), 4096),
+		nfs.NFSProcedureRead:    xdr.AppendUint32(xdr.AppendUint64(slices.Clip(fh), 4096), 4096),
 	}
 }
 
-func newHot(t testing.TB) (*Server, []rpc.Proc) {
-	t.Helper()
-	x, err := ParseExports(t.Context(), "/ *(rw)\n", nil)
+func newHot(tb testing.TB) (*Server, []rpc.Proc) {
+	tb.Helper()
+	x, err := ParseExports(tb.Context(), "/ *(rw)\n", nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s, err := New(t.Context(), newOneFile(), Options{Exports: x})
+	s, err := New(tb.Context(), newOneFile(), Options{Exports: x})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s, s.procs()
 }

@@ -138,7 +138,7 @@ func parsePath(path string) (string, error) {
 	if !strings.HasPrefix(path, "/") {
 		return "", fmt.Errorf("path %q must begin with a slash: it is a path within the share", path)
 	}
-	clean := ""
+	var clean strings.Builder
 	for c := range strings.SplitSeq(path, "/") {
 		if c == "" {
 			continue
@@ -146,15 +146,15 @@ func parsePath(path string) (string, error) {
 		if _, err := vfs.ParseName(c); err != nil {
 			return "", fmt.Errorf("path %q: %q cannot be the name of a directory: %w", path, c, err)
 		}
-		clean += "/" + c
+		clean.WriteString("/" + c)
 	}
 	if len(path) > mntPathLen {
 		return "", fmt.Errorf("path of %d bytes: MOUNT carries at most %d", len(path), mntPathLen)
 	}
-	if clean == "" {
+	if clean.Len() == 0 {
 		return "/", nil
 	}
-	return clean, nil
+	return clean.String(), nil
 }
 
 // client reads CLIENT or CLIENT(OPTIONS).
@@ -243,9 +243,7 @@ func isHostName(s string) bool {
 	if s == "" || len(s) > longest {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
-	})
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
 // parseNet reads ADDRESS/BITS or ADDRESS/NETMASK.
@@ -343,7 +341,7 @@ func (p *exportParser) option(o *ClientOptions, opt string) error {
 		return nil
 	}
 	if why, ok := harmless[opt]; ok {
-		p.out.note(fmt.Sprintf("exports: %s has no effect: %s", opt, why))
+		p.out.note(opt + ": " + why)
 		return nil
 	}
 	key, value, _ := strings.Cut(opt, "=")

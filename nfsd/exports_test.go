@@ -36,7 +36,7 @@ var testHosts = hosts{
 	"nowhere":          {},
 }
 
-func parse(t testing.TB, text string) *Exports {
+func parse(t *testing.T, text string) *Exports {
 	t.Helper()
 	x, err := ParseExports(t.Context(), text, testHosts)
 	if err != nil {

@@ -70,7 +70,8 @@ func (s *Server) mkNod(ctx context.Context, c *rpc.Call, out []byte) ([]byte, rp
 	d.Reset(c.Args)
 	fh, name := d.Opaque(fhMax), d.String(anyLength)
 	how := vfs.How{Exists: vfs.Guarded}
-	bad, ok := vfs.OK, true
+	var bad vfs.Status
+	ok := true
 	switch t := d.Uint32(); t {
 	case uint32(vfs.Block), uint32(vfs.Char):
 		how.Type = vfs.Type(t)

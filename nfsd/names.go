@@ -32,7 +32,7 @@ func (ns *names) parse(b []byte) (vfs.Name, error) {
 		return *p, nil
 	}
 	n, err := vfs.ParseName(string(b))
-	if err == vfs.Inval {
+	if vfs.StatusOf(err) == vfs.Inval {
 		err = vfs.Acces
 	}
 	if err == nil {

@@ -27,8 +27,6 @@ const (
 	// entryMin is an entry3 without its name: a boolean, fileid, the name's count,
 	// cookie.
 	entryMin = 4 + 8 + 4 + 8
-	// entryPlusMax is what an entryplus3 has more: attributes and handle.
-	entryPlusMax = postOpLen + postFHLen
 )
 
 // dirArgs are the arguments of READDIR and READDIRPLUS.
@@ -135,7 +133,7 @@ func (p *page) addDots(ctx context.Context, c *rpc.Call, g *grant, n vfs.Node, a
 	}
 	if after < dotDotCookie && !p.full {
 		up, err := p.s.parent(ctx, c, g, n)
-		if err == vfs.Acces { // moved out of the export: nothing above it is told
+		if vfs.StatusOf(err) == vfs.Acces { // moved out of the export: nothing above it is told
 			up, err = n, nil
 		}
 		if err != nil {

@@ -181,7 +181,7 @@ func (s *Server) Reload(ctx context.Context, x *Exports) error {
 	s.found = time.Now()
 	s.table.Store(t)
 	for _, n := range x.Notes {
-		s.log.Info(n)
+		s.log.Info("an option of the exports has no effect", "why", n)
 	}
 	for _, r := range t.roots {
 		if r.err != nil {

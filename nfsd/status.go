@@ -1,6 +1,8 @@
 package nfsd
 
 import (
+	"slices"
+
 	nfs "github.com/willscott/go-nfs"
 
 	"sheaf/vfs"
@@ -111,8 +113,15 @@ var besides = [numProcs][]vfs.Status{
 }
 
 // instead says what comes closest to a status that a procedure may not answer.
-// Each chain ends in one of everywhere.
+// Each chain ends in one of everywhere, which stand for themselves.
 var instead = map[vfs.Status]vfs.Status{
+	vfs.OK:          vfs.OK,
+	vfs.IO:          vfs.IO,
+	vfs.Acces:       vfs.Acces,
+	vfs.Stale:       vfs.Stale,
+	vfs.BadHandle:   vfs.BadHandle,
+	vfs.ServerFault: vfs.ServerFault,
+	vfs.Jukebox:     vfs.Jukebox,
 	vfs.Perm:        vfs.Acces,
 	vfs.NoEnt:       vfs.Stale, // asked of a node, not of a name: it is gone
 	vfs.NXIO:        vfs.IO,
@@ -169,10 +178,8 @@ func closest(p int, s vfs.Status) vfs.Status {
 // allowed reports whether procedure p may answer s.
 func allowed(p int, s vfs.Status) bool {
 	for _, set := range [][]vfs.Status{everywhere, named[p], besides[p]} {
-		for _, t := range set {
-			if s == t {
-				return true
-			}
+		if slices.Contains(set, s) {
+			return true
 		}
 	}
 	return false

@@ -91,21 +91,37 @@ func (s *Server) Program() *rpc.Program {
 
 func null(_ context.Context, _ *rpc.Call, out []byte) ([]byte, rpc.Verdict) { return out, rpc.Done }
 
-// statuses is the table from vfs.Status to mountstat3. What is not in it is a
-// server fault.
+// statuses is the table from vfs.Status to mountstat3, which has words for few.
 var statuses = map[vfs.Status]nfs.MountStatus{
 	vfs.OK:          nfs.MountStatusOk,
 	vfs.Perm:        nfs.MountStatusErrPerm,
 	vfs.NoEnt:       nfs.MountStatusErrNoEnt,
-	vfs.Stale:       nfs.MountStatusErrNoEnt, // it went while the way there was walked
 	vfs.IO:          nfs.MountStatusErrIO,
-	vfs.Jukebox:     nfs.MountStatusErrIO, // the protocol has no "later"; clients with bg try again
+	vfs.NXIO:        nfs.MountStatusErrServerFault,
 	vfs.Acces:       nfs.MountStatusErrAcces,
+	vfs.Exist:       nfs.MountStatusErrServerFault,
+	vfs.XDev:        nfs.MountStatusErrServerFault,
+	vfs.NoDev:       nfs.MountStatusErrServerFault,
 	vfs.NotDir:      nfs.MountStatusErrNotDir,
+	vfs.IsDir:       nfs.MountStatusErrServerFault,
 	vfs.Inval:       nfs.MountStatusErrInval,
+	vfs.FBig:        nfs.MountStatusErrServerFault,
+	vfs.NoSpc:       nfs.MountStatusErrServerFault,
+	vfs.ROFS:        nfs.MountStatusErrServerFault,
+	vfs.MLink:       nfs.MountStatusErrServerFault,
 	vfs.NameTooLong: nfs.MountStatusErrNameTooLong,
+	vfs.NotEmpty:    nfs.MountStatusErrServerFault,
+	vfs.DQuot:       nfs.MountStatusErrServerFault,
+	vfs.Stale:       nfs.MountStatusErrNoEnt, // it went while the way there was walked
+	vfs.BadHandle:   nfs.MountStatusErrServerFault,
+	vfs.NotSync:     nfs.MountStatusErrServerFault,
+	vfs.BadCookie:   nfs.MountStatusErrServerFault,
 	vfs.NotSupp:     nfs.MountStatusErrNotSupp,
+	vfs.TooSmall:    nfs.MountStatusErrServerFault,
 	vfs.ServerFault: nfs.MountStatusErrServerFault,
+	vfs.BadType:     nfs.MountStatusErrServerFault,
+	vfs.Jukebox:     nfs.MountStatusErrIO, // the protocol has no "later"; clients with bg try again
+	vfs.Again:       nfs.MountStatusErrServerFault,
 }
 
 func statusOf(err error) nfs.MountStatus {

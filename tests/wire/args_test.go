@@ -12,17 +12,16 @@ import (
 // args are encoded arguments under construction.
 type args []byte
 
-func fh(h []byte) args              { return args(xdr.AppendOpaque(nil, h)) }
-func (a args) fh(h []byte) args     { return xdr.AppendOpaque(a, h) }
-func (a args) str(s string) args    { return xdr.AppendString(a, s) }
-func (a args) u32(v uint32) args    { return xdr.AppendUint32(a, v) }
-func (a args) u64(v uint64) args    { return xdr.AppendUint64(a, v) }
-func (a args) raw(b ...byte) args   { return append(a, b...) }
-func (a args) set(s settings) args  { return s.append(a) }
-func (a args) noGuard() args        { return a.u32(0) }
-func (a args) guard(t nstime) args  { return a.u32(1).time(t) }
-func (a args) time(t nstime) args   { return a.u32(t.sec).u32(t.nsec) }
-func (a args) opaque(b []byte) args { return xdr.AppendOpaque(a, b) }
+func fh(h []byte) args             { return args(xdr.AppendOpaque(nil, h)) }
+func (a args) fh(h []byte) args    { return xdr.AppendOpaque(a, h) }
+func (a args) str(s string) args   { return xdr.AppendString(a, s) }
+func (a args) u32(v uint32) args   { return xdr.AppendUint32(a, v) }
+func (a args) u64(v uint64) args   { return xdr.AppendUint64(a, v) }
+func (a args) raw(b ...byte) args  { return append(a, b...) }
+func (a args) set(s settings) args { return s.append(a) }
+func (a args) noGuard() args       { return a.u32(0) }
+func (a args) guard(t nstime) args { return a.u32(1).time(t) }
+func (a args) time(t nstime) args  { return a.u32(t.sec).u32(t.nsec) }
 
 // writeArgs are WRITE3args whose count is right.
 func writeArgs(h []byte, off uint64, stable vfs.Stable, data string) args {
@@ -107,20 +106,20 @@ type entry struct {
 
 // result is a decoded result; what a procedure does not have is zero.
 type result struct {
-	status   nfs.NFSStatus
-	raw      []byte
-	fh       []byte
-	attr     *fattr // of the object
-	dir      *fattr // LOOKUP, READDIR: of the directory
-	wcc, to  wcc    // to: RENAME's second
-	access   uint32
-	data     []byte // READ; READLINK's target
-	eof      bool
-	count    uint32
-	stable   uint32
-	verf     []byte
-	entries  []entry
-	numbers  []uint64 // FSSTAT, FSINFO, PATHCONF, in their order
+	status  nfs.NFSStatus
+	raw     []byte
+	fh      []byte
+	attr    *fattr // of the object
+	dir     *fattr // LOOKUP, READDIR: of the directory
+	wcc, to wcc    // to: RENAME's second
+	access  uint32
+	data    []byte // READ; READLINK's target
+	eof     bool
+	count   uint32
+	stable  uint32
+	verf    []byte
+	entries []entry
+	numbers []uint64 // FSSTAT, FSINFO, PATHCONF, in their order
 }
 
 type decoder struct{ xdr.Decoder }

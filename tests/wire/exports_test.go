@@ -24,7 +24,7 @@ func tree(t *testing.T) *vfstest.Model {
 	home := c.mkdir(root, "home", 0o777)
 	own := c.mkdir(home, "own", 0o700)
 	c.mkdir(own, "inner", 0o777)
-	c.ok(nfs.NFSProcedureSetAttr, fh(own).set(settings{uid: ptr(uint32(1000)), gid: ptr(uint32(1000))}).noGuard())
+	c.ok(nfs.NFSProcedureSetAttr, fh(own).set(settings{uid: new(uint32(1000)), gid: new(uint32(1000))}).noGuard())
 	return m
 }
 
@@ -73,7 +73,7 @@ func TestSquashedGroups(t *testing.T) {
 	pub := c.root("/pub")
 	for name, gid := range map[string]uint32{"wheel": 0, "staff": 50} {
 		f := c.create(pub, name, 0o640)
-		c.ok(nfs.NFSProcedureSetAttr, fh(f).set(settings{gid: ptr(gid)}).noGuard())
+		c.ok(nfs.NFSProcedureSetAttr, fh(f).set(settings{gid: new(gid)}).noGuard())
 	}
 	c = start(t, m, nil, options(t, "/pub *(rw,insecure)\n")).dial().as(1000, 1000, 4, 0, 50)
 	pub = c.root("/pub")

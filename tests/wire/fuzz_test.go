@@ -13,6 +13,7 @@ import (
 // fuzzServer is a small share whose handles are the same at every run, so that
 // arguments with good handles can be kept in a corpus.
 func fuzzServer(tb testing.TB) (c *client, seeds map[nfs.NFSProcedure][]args) {
+	tb.Helper()
 	m := vfstest.NewModel(vfstest.ModelOptions{
 		Seed: 7, Capacity: 8 << 20, MaxFiles: 10_000, Clock: func() vfs.Time { return vfs.Time{Sec: 1 << 30} },
 	})
@@ -29,7 +30,7 @@ func fuzzServer(tb testing.TB) (c *client, seeds map[nfs.NFSProcedure][]args) {
 		}
 	}
 	seeds[nfs.NFSProcedureSetAttr] = append(seeds[nfs.NFSProcedureSetAttr], fh(f).set(settings{
-		mode: ptr(uint32(0o7777)), uid: ptr(uint32(1)), gid: ptr(uint32(1)), size: ptr(uint64(1 << 20)),
+		mode: new(uint32(0o7777)), uid: new(uint32(1)), gid: new(uint32(1)), size: new(uint64(1 << 20)),
 		atime: &nstime{1, 1}, mtimeNow: true,
 	}).guard(nstime{1, 1}))
 	seeds[nfs.NFSProcedureCreate] = append(seeds[nfs.NFSProcedureCreate], fh(d).str("x").u32(2).u64(1))

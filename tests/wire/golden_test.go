@@ -37,7 +37,7 @@ func TestGolden(t *testing.T) {
 	g.step("09-commit", nfs.NFSProcedureCommit, fh(f).u64(0).u32(0), nil)
 	g.step("10-read", nfs.NFSProcedureRead, fh(f).u64(1).u32(99), nil)
 	g.step("11-setattr", nfs.NFSProcedureSetAttr, fh(f).set(settings{
-		mode: ptr(uint32(0o600)), size: ptr(uint64(3)), atime: &nstime{1, 2}, mtimeNow: true,
+		mode: new(uint32(0o600)), size: new(uint64(3)), atime: &nstime{1, 2}, mtimeNow: true,
 	}).noGuard(), nil)
 	g.step("12-setattr-not-sync", nfs.NFSProcedureSetAttr, fh(f).set(setMode(0)).guard(nstime{1, 1}), nil)
 	d := g.step("13-mkdir", nfs.NFSProcedureMkDir, fh(root).str("dir").set(setMode(0o755)), nil)

@@ -14,8 +14,6 @@ import (
 	"sheaf/vfs/vfstest"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func TestGetAttr(t *testing.T) {
 	s := serve(t)
 	c := s.dial()
@@ -45,7 +43,7 @@ func TestSetAttr(t *testing.T) {
 	before := c.ok(nfs.NFSProcedureGetAttr, fh(f)).attr
 
 	r := c.ok(nfs.NFSProcedureSetAttr, fh(f).set(settings{
-		mode: ptr(uint32(0o100640)), uid: ptr(uint32(7)), gid: ptr(uint32(8)), size: ptr(uint64(4)),
+		mode: new(uint32(0o100640)), uid: new(uint32(7)), gid: new(uint32(8)), size: new(uint64(4)),
 		atime: &nstime{11, 12}, mtime: &nstime{13, 14},
 	}).guard(before.ctime))
 	a := r.wcc.post
@@ -63,9 +61,9 @@ func TestSetAttr(t *testing.T) {
 	if a := c.ok(nfs.NFSProcedureGetAttr, fh(f)).attr; a.mtime.sec == 13 || a.atime.sec == 11 {
 		t.Errorf("times were not set to now: %+v", a)
 	}
-	c.want(nfs.NFSStatusFBig, nfs.NFSProcedureSetAttr, fh(f).set(settings{size: ptr(uint64(1 << 63))}).noGuard())
-	c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{uid: ptr(uint32(math.MaxUint32))}).noGuard())
-	c.want(nfs.NFSStatusIsDir, nfs.NFSProcedureSetAttr, fh(root).set(settings{size: ptr(uint64(1))}).noGuard())
+	c.want(nfs.NFSStatusFBig, nfs.NFSProcedureSetAttr, fh(f).set(settings{size: new(uint64(1 << 63))}).noGuard())
+	c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{uid: new(uint32(math.MaxUint32))}).noGuard())
+	c.want(nfs.NFSStatusIsDir, nfs.NFSProcedureSetAttr, fh(root).set(settings{size: new(uint64(1))}).noGuard())
 	c.as(1000, 1000).want(nfs.NFSStatusPerm, nfs.NFSProcedureSetAttr, fh(f).set(setMode(0o777)).noGuard())
 }
 
@@ -203,7 +201,7 @@ func TestCreate(t *testing.T) {
 	if !bytes.Equal(r.fh, f) || r.attr.size != 4 || r.attr.mode != 0o644 {
 		t.Errorf("UNCHECKED on a file that is there: %+v", r.attr)
 	}
-	r = c.ok(nfs.NFSProcedureCreate, fh(root).str("f").u32(0).set(settings{size: ptr(uint64(0))}))
+	r = c.ok(nfs.NFSProcedureCreate, fh(root).str("f").u32(0).set(settings{size: new(uint64(0))}))
 	if r.attr.size != 0 {
 		t.Errorf("UNCHECKED with size 0 left %d bytes", r.attr.size)
 	}

@@ -59,7 +59,7 @@ func TestQ3ExclusiveThenSetAttr(t *testing.T) {
 	if again := c.ok(nfs.NFSProcedureCreate, excl).fh; !bytes.Equal(again, x) {
 		t.Error("the repeated call found another file")
 	}
-	set := settings{mode: ptr(uint32(0o644)), atimeNow: true, mtimeNow: true}
+	set := settings{mode: new(uint32(0o644)), atimeNow: true, mtimeNow: true}
 	c.ok(nfs.NFSProcedureSetAttr, fh(x).set(set).noGuard())
 	c.want(nfs.NFSStatusExist, nfs.NFSProcedureCreate, excl)
 }
@@ -190,7 +190,7 @@ func TestQ7OffsetsBeyondTheEndOfTheWorld(t *testing.T) {
 	}
 	for _, off := range []uint64{1 << 63, math.MaxUint64} {
 		c.want(nfs.NFSStatusInval, nfs.NFSProcedureCommit, fh(f).u64(off).u32(0))
-		c.want(nfs.NFSStatusFBig, nfs.NFSProcedureSetAttr, fh(f).set(settings{size: ptr(off)}).noGuard())
+		c.want(nfs.NFSStatusFBig, nfs.NFSProcedureSetAttr, fh(f).set(settings{size: new(off)}).noGuard())
 	}
 	c.ok(nfs.NFSProcedureCommit, fh(f).u64(math.MaxInt64).u32(math.MaxUint32))
 	if c.get(f) != "data" {
@@ -295,7 +295,7 @@ func TestQ13TooManyNanoseconds(t *testing.T) {
 	for _, nsec := range []uint32{1e9, math.MaxUint32} {
 		bad := &nstime{5, nsec}
 		c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{atime: bad}).noGuard())
-		c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{mtime: bad, size: ptr(uint64(9))}).noGuard())
+		c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{mtime: bad, size: new(uint64(9))}).noGuard())
 		c.want(nfs.NFSStatusAccess, nfs.NFSProcedureMkDir, fh(root).str("d").set(settings{mtime: bad}))
 	}
 	c.want(nfs.NFSStatusNotSync, nfs.NFSProcedureSetAttr, fh(f).set(setMode(0)).guard(nstime{before.ctime.sec, 1e9}))
@@ -377,7 +377,7 @@ func TestQ16TheOwnerMay(t *testing.T) {
 	c := serve(t).dial()
 	root := c.root("/")
 	f := c.put(root, "f", "data")
-	c.ok(nfs.NFSProcedureSetAttr, fh(f).set(settings{mode: ptr(uint32(0)), uid: ptr(uint32(1000))}).noGuard())
+	c.ok(nfs.NFSProcedureSetAttr, fh(f).set(settings{mode: new(uint32(0)), uid: new(uint32(1000))}).noGuard())
 	c.as(1000, 1000)
 	if c.get(f) != "data" {
 		t.Error("the owner cannot read on")
@@ -493,9 +493,9 @@ func TestQ24NoSuchID(t *testing.T) {
 	c := serve(t).dial()
 	root := c.root("/")
 	f := c.put(root, "f", "")
-	no := ptr(uint32(math.MaxUint32))
+	no := new(uint32(math.MaxUint32))
 	c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{uid: no}).noGuard())
-	c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{gid: no, mode: ptr(uint32(1))}).noGuard())
+	c.want(nfs.NFSStatusInval, nfs.NFSProcedureSetAttr, fh(f).set(settings{gid: no, mode: new(uint32(1))}).noGuard())
 	c.want(nfs.NFSStatusAccess, nfs.NFSProcedureMkDir, fh(root).str("d").set(settings{uid: no}))
 	if a := c.ok(nfs.NFSProcedureGetAttr, fh(f)).attr; a.mode != 0o644 {
 		t.Errorf("mode %#o", a.mode)
