@@ -290,9 +290,7 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64) {
 	if e := d.names.byName[name]; e != nil {
 		d.names.remove(e)
 	}
-	if u.opt.Lookups != LookupOff {
-		d.names.miss(name, asked)
-	}
+	d.names.miss(name, asked, u.opt.Lookups)
 	u.memory.Add(d.names.bytes - before)
 }
 

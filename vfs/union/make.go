@@ -459,7 +459,5 @@ func (u *Union) dropName(d *node, name vfs.Name, vols volset) {
 		d.names.remove(e)
 		u.memory.Add(d.names.bytes - before)
 	}
-	if u.opt.Lookups != LookupOff {
-		d.names.miss(name, u.now())
-	}
+	d.names.miss(name, u.now(), u.opt.Lookups)
 }

@@ -111,9 +111,10 @@ func (t *names) setType(e *entry, typ vfs.Type) {
 	}
 }
 
-// miss remembers that name was absent at the time at.
-func (t *names) miss(name vfs.Name, at int64) {
-	if t.complete {
+// miss remembers that name was absent at the time at. A complete directory says so
+// without, where that is believed: with LookupFull.
+func (t *names) miss(name vfs.Name, at int64, mode Lookups) {
+	if mode == LookupOff || mode == LookupFull && t.complete {
 		return
 	}
 	if t.absent == nil {

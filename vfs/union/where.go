@@ -97,12 +97,13 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 		return "unknown", "it was seen, longer ago than what is known is trusted: its volume is asked"
 	}
 	_, asked := d.names.absent[name]
+	complete := d.names.complete && u.opt.Lookups == LookupFull
 	switch {
-	case u.absent(d, name) && d.names.complete:
+	case u.absent(d, name) && complete:
 		return "absent", "the directory is completely known, and the name is not in it"
 	case u.absent(d, name):
 		return "absent", "it was asked for, and absent, no longer ago than what is known is trusted"
-	case d.names.complete:
+	case complete:
 		return "unknown", "the directory was completely known, longer ago than that is trusted: it is looked at again"
 	case asked:
 		return "unknown", "it was absent, longer ago than what is known is trusted: the volumes are asked"
