@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"time"
+
 	"github.com/dgraph-io/badger/v4"
 
 	"sheaf/vfs"
@@ -8,8 +10,11 @@ import (
 
 // commitLoop is the one writer of the database.
 func (s *Store) commitLoop() {
+	t := time.NewTimer(linger)
+	defer t.Stop()
 	for range s.q.work {
 		for {
+			s.q.ripen(t)
 			batch, done := s.q.take()
 			if done {
 				return

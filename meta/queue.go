@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"time"
 
 	"sheaf/vfs"
 )
@@ -16,6 +17,10 @@ const (
 	// the memtable, 2.4 MiB and 25,000 rows. One call has at most page rows.
 	batchCalls = 256
 	batchBytes = 1 << 20
+	// linger is how long less than a batch waits for more, unless somebody waits for it:
+	// a trickle of rows, which nobody needs to be durable, costs 50 flushes a second and not
+	// one each (measured: 2,000 rows a second took 164 µs of CPU each without, 65 with).
+	linger = 20 * time.Millisecond
 )
 
 // op is a row to write; no value: to delete. Its bytes never change.
@@ -49,12 +54,15 @@ type queue struct {
 	shut   bool
 	moved  chan struct{} // closed and replaced when stored, shut or seq's fate changes
 	work   chan struct{} // capacity 1: fifo is not empty, or shut
+	hurry  chan struct{} // capacity 1: due may have become true
+	flush  int           // callers of wait
 }
 
 func (q *queue) init() {
 	q.groups = make(map[group]map[string]queued)
 	q.moved = make(chan struct{})
 	q.work = make(chan struct{}, 1)
+	q.hurry = make(chan struct{}, 1)
 }
 
 // add appends a request, waiting while the queue is full.
@@ -95,9 +103,36 @@ func (q *queue) add(ctx context.Context, ops []op) error {
 
 // wake tells the committer. Needs q.mu.
 func (q *queue) wake() {
+	signal(q.work)
+	if q.due() {
+		signal(q.hurry)
+	}
+}
+
+func signal(c chan struct{}) {
 	select {
-	case q.work <- struct{}{}:
+	case c <- struct{}{}:
 	default: // it was told already
+	}
+}
+
+// due reports whether the committer should not linger. Needs q.mu.
+func (q *queue) due() bool {
+	return q.shut || q.flush > 0 || len(q.fifo) >= batchCalls || q.rows >= page || q.bytes >= batchBytes
+}
+
+// ripen waits until there is a batch worth storing.
+func (q *queue) ripen(t *time.Timer) {
+	q.mu.RLock()
+	due := q.due()
+	q.mu.RUnlock()
+	if due {
+		return
+	}
+	t.Reset(linger)
+	select {
+	case <-t.C:
+	case <-q.hurry: // perhaps for the batch before, which does no harm
 	}
 }
 
@@ -199,7 +234,10 @@ func (q *queue) group(g group, from []byte) map[string][]byte {
 func (q *queue) wait(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.flush++
+	defer func() { q.flush-- }()
 	for until := q.seq; q.stored < until; {
+		signal(q.hurry)
 		moved := q.moved
 		q.mu.Unlock()
 		select {

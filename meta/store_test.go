@@ -313,6 +313,28 @@ func TestAFullQueueHoldsWriters(t *testing.T) {
 	}
 }
 
+// Nobody need flush for a row to be stored.
+func TestALoneRowIsStoredInTime(t *testing.T) {
+	s := openStore(t, Options{})
+	s.q.mu.RLock()
+	moved := s.q.moved
+	s.q.mu.RUnlock()
+	must(t, s.PutNode(t.Context(), file(1)))
+	<-moved
+	if n := s.Health().Queued; n != 0 {
+		t.Errorf("%d rows are queued still", n)
+	}
+	found := false
+	must(t, s.db.View(func(txn *badger.Txn) error {
+		_, err := txn.Get(nodeKey(nid(1)))
+		found = err == nil
+		return err
+	}))
+	if !found {
+		t.Error("the row is not in the database")
+	}
+}
+
 func TestSecondOwnerIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	openStore(t, Options{Dir: dir})
