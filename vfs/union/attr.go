@@ -344,8 +344,8 @@ func (u *Union) account(n *node, stats []volume.Stat, at int64) {
 	newest, dated := -1, -1 // the last to change, and the last whose mtime did
 	for i := range stats {
 		c, st := &n.copies[i], &stats[i]
-		moved := first || c.ctime != st.Ctime
-		redated := first || moved && c.mtime != st.Mtime
+		redated := first || c.mtime != st.Mtime
+		moved := redated || c.ctime != st.Ctime // a coarse clock may stand still over a change
 		if moved {
 			c.changed = st.Ctime
 			if first && c.stamp.holds(st) {

@@ -424,6 +424,7 @@ func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off
 	count, err = u.writeAt(ctx, w, f, &before, data, off)
 	f.written.Add(1)
 	err = errors.Join(err, u.after(ctx, n, &ch, true))
+	n.moveMtime(&ch)
 	return f, count, ch, err
 }
 
@@ -460,19 +461,37 @@ func (u *Union) before(ctx context.Context, w *vfs.Who, n *node, ch *vfs.Change)
 	return a, acls.Access, err
 }
 
-// afterNames is after for a directory whose names have changed: the mtime moves too,
-// where two copies' clocks tell the same time as well.
-func (u *Union) afterNames(ctx context.Context, d *node, ch *vfs.Change) error {
+// afterNames is after for a directory whose names have changed in hs. Its times move
+// strictly, also where the copy's clock tells less than another copy's has told already
+// (Linux gives coarse times, a tick of up to 10 ms old, to what nobody has asked for lately): then
+// the copy is touched, which after our stat gives it a fine one.
+func (u *Union) afterNames(ctx context.Context, d *node, ch *vfs.Change, hs handles) error {
 	if err := u.after(ctx, d, ch, true); err != nil {
 		return err
 	}
-	if ch.After.Mtime == ch.Before.Mtime {
-		d.mu.Lock()
-		d.attr.Mtime = d.attr.Mtime.Next()
-		ch.After.Mtime = d.attr.Mtime
-		d.mu.Unlock()
+	if hs.set() != 0 && ch.After.Ctime == ch.Before.Ctime.Next() && d.volumes().count() > 1 {
+		h := hs[hs.set().first()]
+		err := h.d.SetAttr(context.WithoutCancel(ctx), &vfs.SetAttr{Mask: vfs.SetMtimeNow})
+		if s := vfs.StatusOf(err); s != vfs.OK && s != vfs.Perm && s != vfs.Acces {
+			return err
+		}
+		if err := u.after(ctx, d, ch, true); err != nil {
+			return err
+		}
 	}
+	d.moveMtime(ch)
 	return nil
+}
+
+// moveMtime moves the logical mtime where a change to now found the volume's clock standing still.
+func (n *node) moveMtime(ch *vfs.Change) {
+	if !ch.HasAfter || ch.After.Mtime != ch.Before.Mtime {
+		return
+	}
+	n.mu.Lock()
+	n.attr.Mtime = n.attr.Mtime.Next()
+	ch.After.Mtime = n.attr.Mtime
+	n.mu.Unlock()
 }
 
 // after asks for them once more: the change is over. A real one moves the logical ctime

@@ -410,7 +410,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 		m.d.sibling = s.vol
 		m.d.mu.Unlock()
 	}
-	return u.afterNames(ctx, m.d, &m.change)
+	return u.afterNames(ctx, m.d, &m.change, handles{m.sync})
 }
 
 // addName notes a name that we made. The caller holds the exclusive lease on d.

@@ -209,7 +209,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	}
 	u.dropName(d, at.name, vols)
 	u.unnamed(ctx, n, at)
-	return flush, u.afterNames(ctx, d, ch)
+	return flush, u.afterNames(ctx, d, ch, hs)
 }
 
 // unnamed notes that n, which is not a directory, lost the name at: with the last one it is
@@ -256,7 +256,7 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 	}
 	u.dropName(d, at.name, vols)
 	u.retire(n)
-	return flush, u.afterNames(ctx, d, ch)
+	return flush, u.afterNames(ctx, d, ch, hs)
 }
 
 // removeCopies removes the copies of n that lie in hs, the home copy last.

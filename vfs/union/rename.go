@@ -367,12 +367,12 @@ func (u *Union) renamed(ctx context.Context, r *renaming, target place) error {
 	}
 	r.src.mu.Unlock()
 	u.putRow(r.src)
-	err = errors.Join(err, u.afterNames(ctx, r.to, &r.toChange))
+	err = errors.Join(err, u.afterNames(ctx, r.to, &r.toChange, r.toHs))
 	if r.from == r.to {
 		r.fromChange = r.toChange
 		return err
 	}
-	return errors.Join(err, u.afterNames(ctx, r.from, &r.fromChange))
+	return errors.Join(err, u.afterNames(ctx, r.from, &r.fromChange, r.fromHs))
 }
 
 // moveObject renames what is not a directory. What it replaces on another volume is set aside
@@ -562,7 +562,7 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 		}
 		return nil, false, err
 	}
-	return u.dirFlusher(hs), false, u.linked(ctx, n, d, name, v, a, ch)
+	return u.dirFlusher(hs), false, u.linked(ctx, n, d, name, hs, a, ch)
 }
 
 // mayLink is the order of checks of vfstest.
@@ -601,9 +601,9 @@ func (u *Union) mayLink(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Na
 }
 
 // linked takes note of a new name.
-func (u *Union) linked(ctx context.Context, n, d *node, name vfs.Name, v int, a *vfs.Attr, ch *vfs.Change) error {
+func (u *Union) linked(ctx context.Context, n, d *node, name vfs.Name, hs handles, a *vfs.Attr, ch *vfs.Change) error {
 	at := place{d.node(), name, name}
-	u.addName(ctx, d, at, n, volset(0).with(v))
+	u.addName(ctx, d, at, n, hs.set())
 	n.mu.Lock()
 	n.setPlace(at, n.attr.Nlink+1)
 	before := n.attr.Ctime
@@ -619,5 +619,5 @@ func (u *Union) linked(ctx context.Context, n, d *node, name vfs.Name, v int, a 
 		*a = na
 	}
 	u.putRow(n)
-	return errors.Join(err, u.afterNames(ctx, d, ch))
+	return errors.Join(err, u.afterNames(ctx, d, ch, hs))
 }

@@ -80,7 +80,11 @@ func (u *Union) setAttr(ctx context.Context, w *vfs.Who, n *node, set *vfs.SetAt
 		n.mu.Unlock()
 		return flush, err
 	}
-	return flush, u.after(ctx, n, ch, true)
+	err = u.after(ctx, n, ch, true)
+	if set.Has(vfs.SetMtimeNow) || set.Has(vfs.SetSize) && set.Size != a.Size && !set.Has(vfs.SetMtime) {
+		n.moveMtime(ch)
+	}
+	return flush, err
 }
 
 // physical is what to ask of a volume: the outcome of the rules, with the mode last, since
