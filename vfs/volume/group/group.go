@@ -107,7 +107,8 @@ func (d *dir) Sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.g.flusher.do(ctx, key, true, func(ctx context.Context, _ bool) error { return d.Dir.Sync(ctx) })
+	inner := d.Dir
+	return d.g.flusher.do(ctx, key, true, func(ctx context.Context, _ bool) error { return inner.Sync(ctx) })
 }
 
 func (d *dir) ownKey(ctx context.Context) (volume.Key, error) {
@@ -117,7 +118,7 @@ func (d *dir) ownKey(ctx context.Context) (volume.Key, error) {
 	if key != (volume.Key{}) {
 		return key, nil
 	}
-	st, err := d.Dir.Stat(ctx)
+	st, err := d.Stat(ctx)
 	if err != nil {
 		return volume.Key{}, err
 	}

@@ -30,7 +30,6 @@ func own(mode uint32) *volume.New {
 // outside is a tree beside the volume that nothing may touch or read.
 type outside struct {
 	dir    string
-	secret string
 	before map[string]os.FileInfo
 }
 

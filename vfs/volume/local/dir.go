@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -35,7 +36,7 @@ func (d *dir) self() (ref, error) {
 // come without words: they are made millions of times. ENOENT in a
 // directory that was itself removed is Stale, never a "not found".
 func (d *dir) fault(op, name string, err error) error {
-	switch err { //nolint:errorlint // bare errnos of package unix; wrapped ones go on below
+	switch err {
 	case nil:
 		return nil
 	case unix.ENOENT:
@@ -48,8 +49,7 @@ func (d *dir) fault(op, name string, err error) error {
 	case unix.ENOTEMPTY:
 		return vfs.NotEmpty
 	}
-	var s vfs.Status
-	if errors.As(err, &s) {
+	if _, ok := errors.AsType[vfs.Status](err); ok {
 		return err
 	}
 	return d.v.fault(op, d.object(name), err)
@@ -222,7 +222,7 @@ func (d *dir) Open(_ context.Context, name vfs.Name, flags volume.Flag) (volume.
 		mode = unix.O_WRONLY
 	}
 	fd, err := openBeneath(d.fd, name.String(), mode|unix.O_NONBLOCK, 0)
-	switch err { //nolint:errorlint // bare errnos of package unix
+	switch err {
 	case nil:
 	case unix.ELOOP, unix.EMLINK, unix.ENXIO, unix.EISDIR: // became a link, a socket or a fifo, a directory
 		return nil, vfs.Inval
@@ -312,8 +312,10 @@ func (d *dir) make(op string, name vfs.Name, t vfs.Type, n *volume.New, call fun
 	r, err := d.hold(name, t)
 	if err == unix.ENOENT || err == unix.ENOTDIR || err == nil && !r.fresh(t, d.v.maker, since) {
 		r.close()
-		return fail(&vfs.Error{Status: vfs.IO, Op: op, Object: d.object(name.String()), Volume: d.v.name,
-			Err: errors.New("a process of the host took the new object away at once")})
+		return fail(&vfs.Error{
+			Status: vfs.IO, Op: op, Object: d.object(name.String()), Volume: d.v.name,
+			Err: errors.New("a process of the host took the new object away at once"),
+		})
 	}
 	if err != nil { // out of descriptors, say: what was made has no owner yet
 		if d.v.statAt(d.fd, name.String(), &r.st) == nil && r.fresh(t, d.v.maker, since) {
@@ -468,7 +470,7 @@ func (d *dir) renameByLink(from string, dst *dir, to string) error {
 		}
 		return again(func() error { return unix.Unlinkat(d.fd, from, 0) })
 	}
-	switch err := d.v.statAt(dst.fd, to, &st); err { //nolint:errorlint // a bare errno
+	switch err := d.v.statAt(dst.fd, to, &st); err {
 	case nil:
 		return unix.EEXIST
 	case unix.ENOENT:

@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -90,12 +91,10 @@ func (v *Volume) fault(op, object string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var s vfs.Status
-	if errors.As(err, &s) {
+	if _, ok := errors.AsType[vfs.Status](err); ok {
 		return err
 	}
-	var e unix.Errno
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[unix.Errno](err); ok {
 		return &vfs.Error{Status: statusOfErrno(e), Op: op, Object: object, Volume: v.name, Err: e, Do: doOf(e)}
 	}
 	return &vfs.Error{Status: vfs.IO, Op: op, Object: object, Volume: v.name, Err: err}
@@ -112,7 +111,7 @@ var errClosed = errors.New("closed twice")
 // again calls f until it was not interrupted by a signal.
 func again(f func() error) error {
 	for {
-		if err := f(); err != unix.EINTR { //nolint:errorlint // a bare errno from package unix
+		if err := f(); err != unix.EINTR {
 			return err
 		}
 	}

@@ -39,7 +39,8 @@ func TestOverlay(t *testing.T) {
 		}
 	})
 	volumetest.Suite(t, func(t *testing.T) volume.Volume {
-		sub, err := os.MkdirTemp(mnt, "volume")
+		t.Helper()
+		sub, err := os.MkdirTemp(mnt, "volume") //nolint:usetesting // it has to lie on this mount
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,6 +58,7 @@ func TestPoorHost(t *testing.T) {
 	for name, links := range map[string]bool{"links": true, "no links": false} {
 		t.Run(name, func(t *testing.T) {
 			volumetest.Suite(t, func(t *testing.T) volume.Volume {
+				t.Helper()
 				v := adopted(t, t.TempDir())
 				v.xattrs, v.caps.Marks, v.caps.NoReplace, v.caps.ACLs, v.caps.Locate = false, false, false, false, false
 				v.caps.Links = links

@@ -32,7 +32,8 @@ func (h *hostFacts) learn(fd int) error {
 	if err := statx(fd, "", unix.AT_EMPTY_PATH, &x); err != nil {
 		return err
 	}
-	*h = hostFacts{ready: true, magic: int64(fs.Type), dev: h.device(&x), rootIno: x.Ino, rootFd: fd, path: hostPath(fd)}
+	magic := int64(fs.Type) //nolint:unconvert // an int32 on 32-bit hosts
+	*h = hostFacts{ready: true, magic: magic, dev: h.device(&x), rootIno: x.Ino, rootFd: fd, path: hostPath(fd)}
 	return nil
 }
 
@@ -46,7 +47,7 @@ type fileHandle struct {
 	raw   [handleMax]byte
 }
 
-// The layouts of fs/exportfs and the file systems themselves; raw bytes are
+// The layouts of the kernel's export code and the file systems themselves; raw bytes are
 // never used as an identity, since one object may have two layouts (xfs by its
 // mount options).
 const (

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handles are drawn as fs/exportfs, xfs, btrfs and shmem encode them.
+// TestHandleLayouts draws handles as the kernel's file systems encode them.
 func TestHandleLayouts(t *testing.T) {
 	u32 := func(v ...uint32) (b []byte) {
 		for _, x := range v {

@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -110,8 +111,7 @@ func openRoot(name, path string) (*Volume, error) {
 	v := &Volume{name: name, path: path, lockFd: -1}
 	refuse := func(err error, do string) (*Volume, error) {
 		s := vfs.IO
-		var e unix.Errno
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[unix.Errno](err); ok {
 			s = statusOfErrno(e)
 		}
 		return nil, &vfs.Error{Status: s, Op: "open volume", Object: path, Volume: name, Err: err, Do: do}
@@ -122,7 +122,7 @@ func openRoot(name, path string) (*Volume, error) {
 	}
 	v.path = abs
 	fd, err := openPlain(unix.AT_FDCWD, abs, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	switch err { //nolint:errorlint // bare errnos of package unix
+	switch err {
 	case nil:
 	case unix.ENOTDIR:
 		return refuse(err, "a volume is a directory")
@@ -172,8 +172,10 @@ func (v *Volume) openPrivate(create bool) error {
 		doubt = fmt.Errorf("the directory belongs to uid %d and the server runs as uid %d", st.UID, uid)
 	}
 	if doubt != nil {
-		return &vfs.Error{Status: vfs.Acces, Op: "open volume", Object: filepath.Join(v.path, volume.PrivateName), Volume: v.name, Err: doubt,
-			Do: "run the server as the user who adopted the volume, or give the directory and all in it to the server's user, mode 0700"}
+		return &vfs.Error{
+			Status: vfs.Acces, Op: "open volume", Object: filepath.Join(v.path, volume.PrivateName), Volume: v.name, Err: doubt,
+			Do: "run the server as the user who adopted the volume, or give the directory and all in it to the server's user, mode 0700",
+		}
 	}
 	v.privateKey = st.Key
 	return nil

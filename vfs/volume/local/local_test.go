@@ -31,5 +31,8 @@ func adopted(t *testing.T, path string) *Volume {
 }
 
 func TestSuite(t *testing.T) {
-	volumetest.Suite(t, func(t *testing.T) volume.Volume { return adopted(t, t.TempDir()) })
+	volumetest.Suite(t, func(t *testing.T) volume.Volume {
+		t.Helper()
+		return adopted(t, t.TempDir())
+	})
 }

@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -37,9 +38,11 @@ func (v *Volume) lock() error {
 	if err == unix.EWOULDBLOCK {
 		who := v.holder()
 		closeFd(fd)
-		return &vfs.Error{Status: vfs.Acces, Op: "open volume", Object: v.path, Volume: v.name,
+		return &vfs.Error{
+			Status: vfs.Acces, Op: "open volume", Object: v.path, Volume: v.name,
 			Err: fmt.Errorf("%w: %s", ErrLocked, who),
-			Do:  "stop that server first; one volume has one server, whatever its state directory"}
+			Do:  "stop that server first; one volume has one server, whatever its state directory",
+		}
 	}
 	if err != nil {
 		closeFd(fd)

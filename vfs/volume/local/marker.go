@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (

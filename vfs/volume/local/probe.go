@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -19,8 +20,8 @@ import (
 // (measured: the version of a tmpfs directory can repeat for 8 ms; one second
 // of granule and two ticks of lag where stamps have no fractions).
 const (
-	quietTicks   = 50 * time.Millisecond
-	quietSeconds = 2100 * time.Millisecond
+	quietTicks  = 50 * time.Millisecond
+	quietCoarse = 2100 * time.Millisecond
 )
 
 // probeRounds is how often each kind of change is tried for the exactness of versions.
@@ -89,7 +90,7 @@ func (v *Volume) probeWriting() error {
 	if v.caps.Quiet, err = v.probeQuiet(d); err != nil {
 		return err
 	}
-	if v.caps.Quiet == quietSeconds {
+	if v.caps.Quiet == quietCoarse {
 		v.caps.TimeDelta = vfs.Time{Sec: 1}
 	}
 	return nil
@@ -105,7 +106,7 @@ func (v *Volume) assume(r *ref) {
 	v.caps.Marks, v.caps.ACLs = v.xattrs, err == nil && hasACLs
 	v.caps.InPlace = !v.caps.ReadOnly
 	v.caps.Links, v.caps.Symlinks, v.caps.Special, v.caps.Chown = true, true, root, root
-	v.caps.MaxFileSize, v.caps.Quiet = math.MaxInt64, quietSeconds
+	v.caps.MaxFileSize, v.caps.Quiet = math.MaxInt64, quietCoarse
 }
 
 const probePrefix = "probe-"
@@ -240,7 +241,7 @@ func (v *Volume) probeQuiet(d *dir) (time.Duration, error) {
 	case fractions:
 		return quietTicks, nil
 	default:
-		return quietSeconds, nil
+		return quietCoarse, nil
 	}
 }
 

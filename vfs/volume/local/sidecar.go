@@ -1,5 +1,6 @@
 //go:build linux || darwin || freebsd
 
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -89,7 +90,7 @@ func (v *Volume) setMark(r *ref, mark []byte) error {
 		} else {
 			err = r.setxattr(xattrMark, mark)
 		}
-		switch err { //nolint:errorlint // bare errnos of package unix
+		switch err {
 		case nil:
 			refused = false
 		case unix.EPERM, unix.EACCES, unix.EOPNOTSUPP, unix.ENOSPC, unix.E2BIG: // ENOSPC: the inode's own room for attributes
@@ -134,10 +135,10 @@ func (v *Volume) keepMark(r *ref, mode uint32) error {
 	return v.setSidecar(r, mark)
 }
 
-// bucket opens the directory that holds id's sidecar, made if make is set.
-func (v *Volume) bucket(id volume.Identity, make bool) (*dir, string, error) {
+// bucket opens the directory that holds id's sidecar, made if create is set.
+func (v *Volume) bucket(id volume.Identity, create bool) (*dir, string, error) {
 	b, name := sidecarName(id)
-	if !make {
+	if !create {
 		marks, err := v.openDir(v.private.fd, marksDir)
 		if err != nil {
 			return nil, "", err

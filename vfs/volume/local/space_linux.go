@@ -1,3 +1,4 @@
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -116,7 +117,7 @@ func (v *Volume) Locate(ctx context.Context, ino uint64, gen uint32) ([]vfs.Name
 		return nil, vfs.NotSupp
 	}
 	fd, err := v.handleFd(ino, gen, v.host.sub)
-	switch err { //nolint:errorlint // bare errnos of package unix
+	switch err {
 	case nil:
 	case unix.ESTALE, unix.ENOENT: // ENOENT: xfs on an inode number that never was
 		return nil, vfs.Stale

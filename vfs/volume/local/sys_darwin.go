@@ -1,3 +1,4 @@
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import "golang.org/x/sys/unix"

@@ -1,3 +1,4 @@
+//nolint:errorlint // the errnos of package unix come bare
 package local
 
 import (
@@ -116,7 +117,7 @@ func (v *Volume) statFd(fd int, st *volume.Stat) error {
 func (v *Volume) fromStatx(x *unix.Statx_t, st *volume.Stat) error {
 	if v.host.ready {
 		other := x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || v.host.magic == unix.BTRFS_SUPER_MAGIC && v.host.device(x) != v.host.dev
-		if other && !(x.Ino == v.host.rootIno && v.host.device(x) == v.host.dev) {
+		if other && (x.Ino != v.host.rootIno || v.host.device(x) != v.host.dev) {
 			return unix.EXDEV
 		}
 	}

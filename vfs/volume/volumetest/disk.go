@@ -89,8 +89,10 @@ type change struct {
 }
 
 func newDisk(o *Options) *disk {
-	d := &disk{clock: o.Now, reuse: o.Reuse, weak: o.Weak, step: o.Quiet / 2, capacity: o.Capacity,
-		inodes: map[uint64]*inode{}, nextIno: rootIno, nextGen: 1}
+	d := &disk{
+		clock: o.Now, reuse: o.Reuse, weak: o.Weak, step: o.Quiet / 2, capacity: o.Capacity,
+		inodes: map[uint64]*inode{}, nextIno: rootIno, nextGen: 1,
+	}
 	d.root = d.newInode(vfs.Directory, 0o755)
 	d.private = d.newInode(vfs.Directory, 0o700)
 	d.put(slot{d.root, volume.PrivateName}, d.private)
@@ -329,8 +331,7 @@ func (d *disk) cut(seed uint64) {
 // with it what it needs, and commits them in order.
 func (d *disk) keep(seed uint64) {
 	slots, objects := map[slot]bool{}, map[*inode]bool{}
-	for i := len(d.log) - 1; i >= 0; i-- {
-		c := d.log[i]
+	for i, c := range slices.Backward(d.log) {
 		c.kept = c.kept || draw(seed, uint64(i), factPages)
 		for _, s := range c.slots {
 			c.kept = c.kept || slots[s]

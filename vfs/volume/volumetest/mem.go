@@ -228,8 +228,10 @@ func (m *Mem) Space(context.Context) (volume.Space, error) {
 		total = unlimited
 	}
 	free := total - min(total, m.disk.used)
-	return volume.Space{FileSystem: uint64(m.id[0])<<56 | uint64(m.id[1])<<48 | uint64(m.id[2])<<40 | 1,
-		Total: total, Free: free, Avail: free}, nil
+	return volume.Space{
+		FileSystem: uint64(m.id[0])<<56 | uint64(m.id[1])<<48 | uint64(m.id[2])<<40 | 1,
+		Total:      total, Free: free, Avail: free,
+	}, nil
 }
 
 // SyncAll makes everything durable.

@@ -21,6 +21,7 @@ func TestMem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			Suite(t, func(t *testing.T) volume.Volume {
+				t.Helper()
 				m := NewMem(o)
 				t.Cleanup(func() {
 					if n := m.Handles(); n != 0 {

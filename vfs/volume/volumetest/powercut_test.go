@@ -25,7 +25,10 @@ type world struct {
 	m *Mem
 }
 
-func newWorld(t *testing.T) *world { return &world{t, NewMem(Options{})} }
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{t, NewMem(Options{})}
+}
 
 func (w *world) check(err error) {
 	w.Helper()

@@ -112,10 +112,10 @@ func (s *suite) ok(what string, err error) {
 }
 
 // want demands one of the statuses.
-func (s *suite) want(what string, err error, any ...vfs.Status) {
+func (s *suite) want(what string, err error, of ...vfs.Status) {
 	s.Helper()
-	if !slices.Contains(any, vfs.StatusOf(err)) {
-		s.Fatalf("%s: %v, want %v", what, err, any)
+	if !slices.Contains(of, vfs.StatusOf(err)) {
+		s.Fatalf("%s: %v, want %v", what, err, of)
 	}
 }
 

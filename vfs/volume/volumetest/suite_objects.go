@@ -345,8 +345,12 @@ func (s *suite) marks() {
 
 // exampleACL grants more than a mode can say.
 var exampleACL = vfs.ACL{
-	{Tag: vfs.ACLUserObj, Perm: 7}, {Tag: vfs.ACLUser, Perm: 5, ID: 1001}, {Tag: vfs.ACLGroupObj, Perm: 5},
-	{Tag: vfs.ACLGroup, Perm: 1, ID: 2002}, {Tag: vfs.ACLMask, Perm: 5}, {Tag: vfs.ACLOther, Perm: 1},
+	{Tag: vfs.ACLUserObj, Perm: 7},
+	{Tag: vfs.ACLUser, Perm: 5, ID: 1001},
+	{Tag: vfs.ACLGroupObj, Perm: 5},
+	{Tag: vfs.ACLGroup, Perm: 1, ID: 2002},
+	{Tag: vfs.ACLMask, Perm: 5},
+	{Tag: vfs.ACLOther, Perm: 1},
 }
 
 func (s *suite) acls() {
