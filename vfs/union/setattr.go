@@ -80,6 +80,9 @@ func (u *Union) setAttr(ctx context.Context, w *vfs.Who, n *node, set *vfs.SetAt
 		n.mu.Unlock()
 		return flush, err
 	}
+	n.mu.Lock()
+	n.acls = nil // chmod(2) changes an access list, and the clock may not tell
+	n.mu.Unlock()
 	err = u.after(ctx, n, ch, true)
 	if set.Has(vfs.SetMtimeNow) || set.Has(vfs.SetSize) && set.Size != a.Size && !set.Has(vfs.SetMtime) {
 		n.moveMtime(ch)
@@ -98,8 +101,12 @@ func physical(a *vfs.Attr, set *vfs.SetAttr, out *perm.Outcome) vfs.SetAttr {
 	if set.Has(vfs.SetGID) && set.GID != perm.NoID {
 		p.Mask |= vfs.SetGID
 	}
+	same := p.Has(vfs.SetSize) && p.Size == a.Size // ftruncate(2) would move the mtime, knfsd does not
+	if same {
+		p.Mask &^= vfs.SetSize
+	}
 	special := (a.Mode|out.Mode)&(vfs.ModeSetUID|vfs.ModeSetGID) != 0
-	if a.Type != vfs.Symlink && (set.Has(vfs.SetMode) || out.Mode != a.Mode || special && p.Has(vfs.SetUID|vfs.SetGID|vfs.SetSize)) {
+	if a.Type != vfs.Symlink && (set.Has(vfs.SetMode) || same || out.Mode != a.Mode || special && p.Has(vfs.SetUID|vfs.SetGID|vfs.SetSize)) {
 		p.Mask |= vfs.SetMode
 		p.Mode = out.Mode
 	}
