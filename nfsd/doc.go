@@ -33,9 +33,14 @@
 // (as with knfsd and no_subtree_check: export what must be apart from apart shares).
 // But no client gets above its export by "..", whatever was renamed.
 //
+// A path of the exports is looked up at load and at every MNT. When another directory
+// takes its place, that is what is mounted from then on; who has the old one mounted
+// keeps it until the exports are loaded again.
+//
 // After a reload a client that lost its right gets ACCES, a handle of an export that
 // is gone STALE, and both work again when the rule is back. knfsd answers the same
-// for an export that is gone; a client without any right it denies at the level
+// for an export that is gone; a client whose port is not secure gets ACCES here and PERM
+// there, and a client without any right it denies at the level
 // of RPC (AUTH_BADCRED), which Linux reports as EACCES too.
 //
 // # Locks

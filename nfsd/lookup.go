@@ -84,6 +84,9 @@ func (s *Server) parent(ctx context.Context, c *rpc.Call, g *grant, n vfs.Node) 
 	if err != nil {
 		return vfs.Node{}, err
 	}
+	if g.root.export.Path == "/" && !up.IsZero() {
+		return up, nil // everything is beneath it
+	}
 	for at, depth := up, 0; at.ID != g.root.node.ID; depth++ {
 		if depth == parentDepth || at.IsZero() {
 			return vfs.Node{}, vfs.Acces

@@ -81,14 +81,14 @@ func (t *table) longest(dir string) (r *root, rest string) {
 }
 
 // fresh is the table for mounting dir: if the exported directory above it is not
-// known, or its path leads to another directory by now, it is looked for again.
+// known, or its path leads to another directory by now, the table is made anew.
 func (s *Server) fresh(ctx context.Context, dir string) (*table, error) {
 	t := s.table.Load()
 	r, _ := t.longest(dir)
-	if r == nil {
+	switch {
+	case r == nil:
 		return t, nil
-	}
-	if r.err != nil {
+	case r.err != nil:
 		return s.findAgain(ctx)
 	}
 	top, err := s.fs.Root(ctx, vfs.Superuser)
@@ -96,17 +96,12 @@ func (s *Server) fresh(ctx context.Context, dir string) (*table, error) {
 		return nil, err
 	}
 	n, err := s.walk(ctx, vfs.Superuser, top, r.export.Path)
-	if err == nil && n.ID == r.node.ID {
-		return t, nil
+	if err != nil || n.ID == r.node.ID {
+		return t, err
 	}
 	s.tableMu.Lock()
 	defer s.tableMu.Unlock()
-	next, err := s.newTable(ctx, s.table.Load().exports)
-	if err != nil {
-		return nil, err
-	}
-	s.table.Store(next)
-	return next, nil
+	return s.replace(ctx, s.table.Load().exports)
 }
 
 // Exports lists the exports for showmount(8).

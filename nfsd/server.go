@@ -67,7 +67,8 @@ type Options struct {
 	// logs; nil means slog.Default.
 	Logger *slog.Logger
 	// RPC are the limits of the transport. Programs and Logger are set here; a zero
-	// MaxRecord or MaxReply follows WriteMax and ReadMax.
+	// MaxRecord or MaxReply follows WriteMax and ReadMax, and a smaller MaxRecord is
+	// refused.
 	RPC rpc.Config
 }
 
@@ -149,8 +150,12 @@ func (s *Server) setLimits(o *Options) error {
 	if s.dirMax < MinDirMax || s.dirMax > MaxIOMax {
 		return fmt.Errorf("nfsd: DirMax of %d bytes: want %d to %d", s.dirMax, MinDirMax, MaxIOMax)
 	}
+	record := int(s.writeMax) + headRoom
 	if o.RPC.MaxRecord == 0 {
-		o.RPC.MaxRecord = int(s.writeMax) + headRoom
+		o.RPC.MaxRecord = record
+	}
+	if o.RPC.MaxRecord < record {
+		return fmt.Errorf("nfsd: MaxRecord of %d bytes: a WRITE of WriteMax needs %d", o.RPC.MaxRecord, record)
 	}
 	if o.RPC.MaxReply == 0 {
 		o.RPC.MaxReply = int(max(s.readMax, s.dirMax)) + headRoom
@@ -174,12 +179,10 @@ func (s *Server) Shutdown(ctx context.Context) error { return s.rpc.Shutdown(ctx
 func (s *Server) Reload(ctx context.Context, x *Exports) error {
 	s.tableMu.Lock()
 	defer s.tableMu.Unlock()
-	t, err := s.newTable(ctx, x)
+	t, err := s.replace(ctx, x)
 	if err != nil {
 		return err
 	}
-	s.found = time.Now()
-	s.table.Store(t)
 	for _, n := range x.Notes {
 		s.log.Info("an option of the exports has no effect", "why", n)
 	}

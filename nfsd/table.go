@@ -14,9 +14,8 @@ import (
 // immutable and replaced as a whole; calls see either the old or the new one.
 type table struct {
 	exports *Exports
-	share   vfs.NodeID // the share's root
-	roots   []*root    // one for each export, in their order
-	byID    map[uint64]*root
+	roots   []*root          // one for each export, in their order
+	byID    map[uint64]*root // those that are known, and those that handles are of
 }
 
 // root is an exported directory.
@@ -27,6 +26,10 @@ type root struct {
 	err    error // why the directory is not known
 }
 
+// oldRoots bounds how many directories that were renamed away from their exports'
+// paths are remembered; beyond it all of them are forgotten.
+const oldRoots = 256
+
 // retryExports is how long an export whose directory was not found is not
 // looked for again, so that handles of exports taken away cost nothing.
 const retryExports = time.Second
@@ -34,24 +37,65 @@ const retryExports = time.Second
 // newTable finds the directories of x. An export whose directory is not there
 // stays in the table without an id, and is looked for again when it is asked
 // for (findAgain).
-func (s *Server) newTable(ctx context.Context, x *Exports) (*table, error) {
+//
+// What the old table knew goes on where it can: a directory that cannot be looked
+// at just now is taken to be the one it was; and as long as the exports are the
+// same, handles of a directory that was renamed away from its export's path keep
+// their export, as with knfsd, which holds on to the directory too.
+func (s *Server) newTable(ctx context.Context, x *Exports, old *table) (*table, error) {
 	top, err := s.fs.Root(ctx, vfs.Superuser)
 	if err != nil {
 		return nil, fmt.Errorf("exports: the share's root: %w", err)
 	}
-	t := &table{exports: x, share: top.Node.ID, byID: make(map[uint64]*root)}
+	t := &table{exports: x, byID: make(map[uint64]*root)}
 	for i := range x.List {
 		r := &root{export: &x.List[i]}
-		if r.node, r.err = s.walk(ctx, vfs.Superuser, top, r.export.Path); r.err == nil {
-			r.id = s.key.exportID(r.node.ID)
-			if other := t.byID[r.id]; other != nil {
-				return nil, fmt.Errorf("exports: %s and %s are one directory", other.export.Path, r.export.Path)
-			}
-			t.byID[r.id] = r
+		r.node, r.err = s.walk(ctx, vfs.Superuser, top, r.export.Path)
+		if known := old.known(r.export.Path); known != nil && r.err != nil && !isGone(r.err) {
+			r.node, r.err = known.node, nil
 		}
 		t.roots = append(t.roots, r)
+		if r.err != nil {
+			continue
+		}
+		r.id = s.key.exportID(r.node.ID)
+		if other := t.byID[r.id]; other != nil {
+			return nil, fmt.Errorf("exports: %s and %s are one directory", other.export.Path, r.export.Path)
+		}
+		t.byID[r.id] = r
+	}
+	if old != nil && old.exports == x && len(old.byID) < len(x.List)+oldRoots {
+		for id, r := range old.byID {
+			if t.byID[id] == nil {
+				t.byID[id] = r
+			}
+		}
 	}
 	return t, nil
+}
+
+// known is the root that t has for path, nil if it has none.
+func (t *table) known(path string) *root {
+	if t == nil {
+		return nil
+	}
+	for _, r := range t.roots {
+		if r.err == nil && r.export.Path == path {
+			return r
+		}
+	}
+	return nil
+}
+
+// isGone reports whether err says that there is no such directory, rather than
+// that nobody can tell just now.
+func isGone(err error) bool {
+	switch vfs.StatusOf(err) {
+	case vfs.NoEnt, vfs.NotDir, vfs.Stale:
+		return true
+	default:
+		return false
+	}
 }
 
 // walk follows the components of path from dir, as w. It does not follow
@@ -87,13 +131,18 @@ func (s *Server) findAgain(ctx context.Context) (*table, error) {
 	if t.complete() || time.Since(s.found) < retryExports {
 		return t, nil
 	}
-	next, err := s.newTable(ctx, t.exports)
+	return s.replace(ctx, t.exports)
+}
+
+// replace makes a table of x the current one. tableMu is held.
+func (s *Server) replace(ctx context.Context, x *Exports) (*table, error) {
+	t, err := s.newTable(ctx, x, s.table.Load())
 	if err != nil {
 		return nil, err
 	}
 	s.found = time.Now()
-	s.table.Store(next)
-	return next, nil
+	s.table.Store(t)
+	return t, nil
 }
 
 // complete reports whether every export's directory is known.
@@ -112,10 +161,8 @@ func (t *table) complete() bool {
 // export, and Stale would make the client give up what is only away.
 func (t *table) missing() vfs.Status {
 	for _, r := range t.roots {
-		switch st := vfs.StatusOf(r.err); st {
-		case vfs.OK, vfs.NoEnt, vfs.NotDir, vfs.Stale:
-		default:
-			return st
+		if r.err != nil && !isGone(r.err) {
+			return vfs.StatusOf(r.err)
 		}
 	}
 	return vfs.Stale

@@ -11,4 +11,5 @@
 //	fuzz_test.go        random and mutated arguments for every procedure
 //	replay_test.go      retransmission of what must not be run twice
 //	smoke_test.go       a second client, go-nfs-client
+//	layers_test.go      layers that wait or give no attributes; many clients at once
 package wire

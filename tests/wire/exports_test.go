@@ -226,8 +226,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestExportThatComesLater: a directory that is not there yet is exported as soon
-// as it is, and the handle survives its absence from the path.
+// TestExportThatComesLater: a directory that is not there yet is exported when it
+// is, and another one that takes its place.
 func TestExportThatComesLater(t *testing.T) {
 	m := tree(t)
 	setup := start(t, m, nil, options(t, everybody)).dial()
@@ -249,7 +249,15 @@ func TestExportThatComesLater(t *testing.T) {
 	setup.mkdir(root, "later", 0o755)
 	other := c.root("/later")
 	c.ok(nfs.NFSProcedureGetAttr, fh(other))
-	c.want(nfs.NFSStatusStale, nfs.NFSProcedureGetAttr, fh(later))
+	if bytes.Equal(other, later) {
+		t.Error("the new directory has the old one's handle")
+	}
+	c.ok(nfs.NFSProcedureGetAttr, fh(later)) // who has the old one keeps it …
+	if err := s.Reload(t.Context(), options(t, "/later *(rw,insecure,no_root_squash)\n").Exports); err != nil {
+		t.Fatal(err)
+	}
+	c.ok(nfs.NFSProcedureGetAttr, fh(other))
+	c.want(nfs.NFSStatusStale, nfs.NFSProcedureGetAttr, fh(later)) // … until the next load
 }
 
 func TestMountLists(t *testing.T) {
