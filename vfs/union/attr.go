@@ -90,7 +90,18 @@ func (u *Union) statFile(ctx context.Context, n *node) (volume.Stat, error) {
 	u.stats.stats.Add(1)
 	if f := u.files.peek(n); f != nil {
 		defer f.release(u)
-		return f.f.Stat(ctx)
+		st, err := f.f.Stat(ctx)
+		if err != nil || st.Nlink > 0 {
+			return st, err
+		}
+		n.mu.Lock() // another process took its last name
+		vn, v := n.node(), n.copies[0].vol
+		if n.file == f {
+			n.file = nil
+		}
+		n.mu.Unlock()
+		u.files.drop(u, f)
+		return st, &moved{vn, v}
 	}
 	h, _, st, err := u.reach(ctx, n)
 	if err == nil {

@@ -68,6 +68,14 @@ func (u *Union) identify(ctx context.Context, h *dirHandle, phys vfs.Name, s *si
 	}
 	if m, ok := decodeMark(u.markKey, b, v.id, &s.id); ok {
 		s.mark, s.marked, s.node = m, true, m.node
+		return nil
+	}
+	if n := v.keyed(s.id.Key); n != nil {
+		n.mu.Lock()
+		if c := n.copyOn(h.vol); c != nil && c.id == s.id && !n.gone {
+			s.known, s.node = true, n.node()
+		}
+		n.mu.Unlock()
 	}
 	return nil
 }
