@@ -5,6 +5,7 @@
 //	oracle_test.go      generated codecs (go-xdr) that every result is held to
 //	golden_test.go      one exchange per procedure, kept in testdata/golden
 //	procs_test.go       what each procedure of RFC 1813 promises
+//	statuses_test.go    every status of vfs from every procedure
 //	quirks_test.go      Q1, Q2 … of nfsd/doc.go, a test for each number
 //	exports_test.go     exports(5) as clients feel it
 //	hostile_test.go     forged handles, names that are none, lengths of 4 GiB
