@@ -400,9 +400,13 @@ func (u *Union) markLater(ctx context.Context, n *node) {
 		return
 	}
 	defer l.Release()
-	u.begin(n)
-	defer u.end(n)
-	if err := u.markCopies(context.WithoutCancel(ctx), n); err != nil {
+	_, err := u.refresh(ctx, n) // marks are stamped with its times
+	if err == nil {
+		u.begin(n)
+		defer u.end(n)
+		err = u.markCopies(context.WithoutCancel(ctx), n)
+	}
+	if err != nil {
 		u.stats.unmarked.Add(1)
 		u.log.Warn("directory on several volumes cannot be marked", "op", "mark", "node", n.id, "err", err)
 	}
