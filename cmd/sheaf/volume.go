@@ -51,7 +51,8 @@ func printVolumes(w io.Writer, volumes []share.VolumeStatus) error {
 		size, free, used := "-", "-", "-"
 		if v.Total > 0 {
 			size, free = humanBytes(v.Total), humanBytes(v.Avail)
-			used = fmt.Sprintf("%.0f%%", 100*float64(v.Total-v.Free)/float64(v.Total))
+			taken := v.Total - v.Free
+			used = fmt.Sprintf("%.0f%%", 100*float64(taken)/float64(taken+v.Avail)) // as df(1) has it
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.State, size, free, used, v.Dir, notes(&v))
 	}

@@ -20,6 +20,7 @@ import (
 	"sheaf/vfs"
 	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/group"
 )
 
 // Options are what a Share gets from the program it runs in.
@@ -105,7 +106,7 @@ func open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
 	return s, nil
 }
 
-// openVolumes wires state, volumes and index to the union.
+// openVolumes wires state, volumes, shared flushes and index to the union.
 func (s *Share) openVolumes(ctx context.Context) (err error) {
 	if s.state, err = openState(s.cfg.State); err != nil {
 		return err
@@ -143,7 +144,7 @@ func (s *Share) unionOptions() union.Options {
 		o.Lookups = union.LookupFull
 	}
 	for _, c := range s.members.all {
-		o.Volumes = append(o.Volumes, c.vol)
+		o.Volumes = append(o.Volumes, group.New(c.vol))
 		o.Exclusive[c.vol.ID()] = c.cfg.Exclusive
 	}
 	return o
