@@ -2,6 +2,8 @@ package remote
 
 import (
 	"context"
+	"flag"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -13,7 +15,9 @@ import (
 // otherFailure allows a failure with another status than the Model's where several
 // things are wrong at once: nfsd refuses sizes and offsets beyond 2^63-1 (Q7) and types
 // that MKNOD does not know before it asks for the object.
-func otherFailure(_ string, under, _ vfs.Status) bool { return under == vfs.FBig || under == vfs.BadType }
+func otherFailure(_ string, under, _ vfs.Status) bool {
+	return under == vfs.FBig || under == vfs.BadType
+}
 
 // TestProgramModel runs random programs through nfsd over a Model, in lockstep with
 // another Model. A restart starts another server, at another address, over the
@@ -29,7 +33,7 @@ func TestProgramModel(t *testing.T) {
 				c, done := s.client(t, shape)
 				defer done()
 				vfstest.RunProgram(t, c, vfstest.ProgramOptions{
-					Options: vfstest.Options{NoACLs: true},
+					Options: noACLs,
 					Restart: func(*rapid.T) vfs.FS {
 						s.stop()
 						restart(t, under)
@@ -70,4 +74,47 @@ func restart(t failer, m *vfstest.Model) {
 		}
 	}
 	m.Crash()
+}
+
+// TestProgramUnion does so with the whole server: every restart begins with the
+// volumes and the index alone.
+func TestProgramUnion(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		if k.local { // each step waits for a disk
+			fewer(t, 10)
+		}
+		rapid.Check(t, func(rt *rapid.T) {
+			s := newShare(rt, k, t.TempDir)
+			defer s.end()
+			c, done := s.client(rt, Options{})
+			defer done()
+			vfstest.RunProgram(rt, c, vfstest.ProgramOptions{
+				Options: noACLs,
+				Restart: func(*rapid.T) vfs.FS {
+					s.restart()
+					return c
+				},
+				OtherFailure: otherFailure,
+			})
+		})
+	})
+}
+
+// fewer divides the number of programs of a test, which -rapid.checks gives.
+func fewer(t *testing.T, by int) {
+	t.Helper()
+	const name = "rapid.checks"
+	checks := flag.Lookup(name).Value.String()
+	n, err := strconv.Atoi(checks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flag.Set(name, strconv.Itoa(max(n/by, 1))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := flag.Set(name, checks); err != nil {
+			t.Error(err)
+		}
+	})
 }

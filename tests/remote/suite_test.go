@@ -19,9 +19,19 @@ func TestSuiteModel(t *testing.T) {
 	for name, shape := range shapes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			vfstest.Suite(t, vfstest.Options{NoACLs: true}, func(t *testing.T) vfs.FS {
+			vfstest.Suite(t, noACLs, func(t *testing.T) vfs.FS {
 				return serve(t, model()).mount(t, shape)
 			})
 		})
 	}
+}
+
+// TestSuiteUnion holds the whole server to it.
+func TestSuiteUnion(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		t.Parallel()
+		vfstest.Suite(t, noACLs, func(t *testing.T) vfs.FS {
+			return serveShare(t, k).mount(t, Options{})
+		})
+	})
 }
