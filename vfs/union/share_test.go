@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,7 +32,8 @@ type shareT struct {
 	mems    []*volumetest.Mem // in memory, or
 	dirs    []string          // local
 	vols    []volume.Volume
-	index   string // directory; "": none
+	state   string // directory for indexes
+	index   string // directory of the index; "": none
 	store   *meta.Store
 	opt     Options
 	wrapped func(volume.Volume) volume.Volume
@@ -54,7 +56,7 @@ func marker() volume.Marker {
 // memShare is a share of n volumes in memory.
 func memShare(tb testing.TB, n int, change func(i int, o *volumetest.Options)) *shareT {
 	tb.Helper()
-	s := &shareT{tb: tb, opt: quietOptions()}
+	s := &shareT{tb: tb, opt: quietOptions(), state: tb.TempDir()} // before the Cleanup that closes the index in it
 	now := oneClock()
 	for i := range n {
 		m := marker()
@@ -84,7 +86,7 @@ func quietOptions() Options {
 // localShare is a share of n directories of the host.
 func localShare(tb testing.TB, n int) *shareT {
 	tb.Helper()
-	s := &shareT{tb: tb, opt: quietOptions()}
+	s := &shareT{tb: tb, opt: quietOptions(), state: tb.TempDir()} // before the Cleanup that closes the index in it
 	for range n {
 		s.dirs = append(s.dirs, tb.TempDir())
 	}
@@ -104,6 +106,16 @@ func (s *shareT) openLocal(f failer) {
 		}
 		s.vols = append(s.vols, v)
 	}
+}
+
+// newIndex lets the share have an empty index from its next opening on.
+func (s *shareT) newIndex(f failer) {
+	f.Helper()
+	dir, err := os.MkdirTemp(s.state, "index")
+	if err != nil {
+		f.Fatalf("make index: %v", err)
+	}
+	s.index = dir
 }
 
 // open opens the union.

@@ -67,11 +67,11 @@ func TestProgramIndex(t *testing.T) {
 		t.Run(volumesName(n), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				s := memShare(t, n, nil)
-				s.index = t.TempDir()
+				s.newIndex(rt)
 				restart := func(rt *rapid.T) vfs.FS {
 					if rapid.Bool().Draw(rt, "lose the index") {
 						s.close(rt)
-						s.index = t.TempDir()
+						s.newIndex(rt)
 					}
 					return s.restart(rt)
 				}
