@@ -354,7 +354,7 @@ func editDistance(a, b string) int {
 // withSources adds to each mistake where the value came from.
 func withSources(err error, origins []origin) error {
 	all := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // Validate returns the join itself
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		all = joined.Unwrap()
 	}
 	for _, e := range all {

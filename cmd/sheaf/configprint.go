@@ -168,7 +168,7 @@ func describeReload(s *share.Setting) string {
 func wrap(text string, width int) []string {
 	var all []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(line)+1+len(word) > width {
 			all, line = append(all, line), ""
 		}

@@ -49,7 +49,7 @@ type process struct {
 // enter.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "s")
+	dir, err := os.MkdirTemp("", "s") //nolint:usetesting // t.TempDir has the test's name in it, and is private
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}

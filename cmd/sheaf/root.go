@@ -46,8 +46,7 @@ func run(ctx context.Context, args []string, io *streams) int {
 	if err == nil {
 		return exitOK
 	}
-	var quiet *quietError
-	if !errors.As(err, &quiet) {
+	if _, quiet := errors.AsType[*quietError](err); !quiet {
 		for _, line := range lines(err) {
 			fmt.Fprintln(io.Err, "sheaf:", line)
 		}
@@ -84,7 +83,7 @@ func exitCode(err error) int {
 // lines are the messages of err, one for each error that was joined into it. An
 // error that only wraps several prints more than these, and stays whole.
 func lines(err error) []string {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost only
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []string{err.Error()}
 	}

@@ -30,6 +30,7 @@ func TestLife(t *testing.T) {
 }
 
 func life(t *testing.T, engine string) {
+	t.Helper()
 	base := tempDir(t)
 	args := append(volumeArgs(t, base, "a", "b", "c"), "--engine", engine)
 	p := serve(t, nil, append(args, "--adopt")...)
@@ -106,7 +107,8 @@ func TestCommandsAskTheServer(t *testing.T) {
 		"where above":    {[]string{"where", "/../x"}, []string{`".." cannot stand in a path here`}, exitFailed},
 		"where private":  {[]string{"where", "/.sheaf/volume.json"}, []string{`".sheaf" cannot stand in a path here`}, exitFailed},
 	}
-	try := func(t *testing.T, running bool) {
+	try := func(running bool) {
+		t.Helper()
 		for name, c := range commands {
 			got := sheaf(t, append(c.args, args...)...)
 			code := c.code
@@ -131,12 +133,12 @@ func TestCommandsAskTheServer(t *testing.T) {
 			}
 		}
 	}
-	try(t, true)
+	try(true)
 	if got := sheaf(t, "status", "--state", state); !strings.Contains(got.out, p.addr()) {
 		t.Errorf("the status lacks the address: %s", got.out)
 	}
 	p.stop()
-	try(t, false)
+	try(false)
 	for _, c := range [][]string{{"status"}, {"volume", "list"}, {"where", "/x"}} {
 		if got := sheaf(t, append(c, "--state", state)...); got.code != exitNotRunning || !strings.Contains(got.err, "no server is running") {
 			t.Errorf("%v without server and volumes: %+v", c, got)

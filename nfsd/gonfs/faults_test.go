@@ -172,7 +172,8 @@ func TestF7LinkIsNotDecoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.take(16); r.u32() == 0 && r.u32() == 0 {
+	r.take(16)
+	if accept := r.u32(); accept == 0 && r.u32() == 0 {
 		t.Error("LINK works")
 	}
 }
@@ -228,7 +229,8 @@ func TestF11HandlesAcrossBufferBoundaries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.take(16); r.u32() != 0 || r.u32() != 0 {
+		r.take(16)
+		if accept := r.u32(); accept != 0 || r.u32() != 0 {
 			bad++
 		}
 	}
@@ -239,7 +241,7 @@ func TestF11HandlesAcrossBufferBoundaries(t *testing.T) {
 
 func TestF12CookiesArePositions(t *testing.T) {
 	s, c, root, _ := stage(t)
-	for _, name := range strings.Split("abcdefghijklmnopqrstuvwxyz", "") {
+	for name := range strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "") {
 		s.put(t, s.root(t), name, vfs.How{Type: vfs.Regular}, "")
 	}
 	r := c.must(procReadDir, x{}.opaque(root).u64(0).u64(0).u32(1024))

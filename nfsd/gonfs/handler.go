@@ -2,6 +2,7 @@ package gonfs
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -10,8 +11,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/go-git/go-billy/v5"
 	nfs "github.com/willscott/go-nfs"
@@ -73,7 +72,7 @@ func newHandler(ctx context.Context, f vfs.FS, o Options) (*handler, error) {
 }
 
 // mountStatus are the statuses that MOUNT knows (RFC 1813 section 5.1.5).
-var mountStatus = map[vfs.Status]nfs.MountStatus{
+var mountStatus = map[vfs.Status]nfs.MountStatus{ //nolint:exhaustive // MOUNT has no more; the others are IO
 	vfs.OK:          nfs.MountStatusOk,
 	vfs.Perm:        nfs.MountStatusErrPerm,
 	vfs.NoEnt:       nfs.MountStatusErrNoEnt,

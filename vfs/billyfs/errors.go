@@ -11,7 +11,7 @@ import (
 )
 
 // errorOf are the causes that os.IsNotExist and its like, and billy, know.
-var errorOf = map[vfs.Status]error{
+var errorOf = map[vfs.Status]error{ //nolint:exhaustive // the others go through as they are
 	vfs.NoEnt:   fs.ErrNotExist,
 	vfs.Exist:   fs.ErrExist,
 	vfs.Acces:   fs.ErrPermission,

@@ -287,7 +287,7 @@ func (b bare) ReadDir(ctx context.Context, w *vfs.Who, dir vfs.Node, after vfs.C
 		return each(&cut)
 	})
 	if err == nil && eof {
-		_, err = b.FS.Remove(ctx, w, dir, b.gone)
+		_, err = b.Remove(ctx, w, dir, b.gone)
 	}
 	return a, eof, err
 }

@@ -70,12 +70,12 @@ func findFuture(key, what, dir string) (place, error) {
 	p := place{key: key, what: what}
 	rest := ""
 	for at := dir; ; at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest) {
-		real, err := filepath.EvalSymlinks(at)
+		known, err := filepath.EvalSymlinks(at)
 		if errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
 			continue
 		}
 		if err == nil {
-			p.info, err = os.Stat(real)
+			p.info, err = os.Stat(known)
 		}
 		if err == nil && !p.info.IsDir() {
 			err = fmt.Errorf("%q is not a directory", at)
@@ -83,7 +83,7 @@ func findFuture(key, what, dir string) (place, error) {
 		if err != nil {
 			return p, &ConfigError{Key: key, Problem: fmt.Sprintf("%s: %v", what, err)}
 		}
-		p.path = filepath.Join(real, rest)
+		p.path = filepath.Join(known, rest)
 		if rest != "" {
 			p.info = nil
 		}

@@ -152,6 +152,7 @@ func (s *Share) unionOptions() union.Options {
 
 // start makes the engine, listens, and answers at the control socket.
 func (s *Share) start(ctx context.Context) (err error) {
+	warnAboutFiles(&s.cfg, s.log)
 	if s.engine, err = s.newEngine(ctx); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ const wait = 30 * time.Second
 // system.
 func tempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "s")
+	dir, err := os.MkdirTemp("", "s") //nolint:usetesting // t.TempDir has the test's name in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +52,9 @@ func shareConfig(t *testing.T, base string, volumes ...string) Config {
 	return c
 }
 
-// quiet is the logger of tests: what it says is seen when a test fails.
+// testLogger is the logger of tests: what it says is seen when a test fails.
 func testLogger(t *testing.T) *slog.Logger {
+	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 

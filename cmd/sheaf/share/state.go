@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,6 +23,26 @@ const (
 // 104 with its NUL on macOS and FreeBSD (108 on Linux), and listenPrivate first makes the
 // socket under a name of 16.
 const statePathMax = 104 - 1 - 16
+
+// spareFiles are descriptors beside volumes' files and directories and connections: the
+// index (a few hundred tables), volumes' own, log and sockets.
+const spareFiles = 512
+
+// warnAboutFiles says when the system allows fewer open files than the configuration
+// may need. Go raises the soft limit to the hard one by itself.
+func warnAboutFiles(c *Config, log *slog.Logger) {
+	need := uint64(c.OpenFiles + c.OpenDirs + c.Connections + spareFiles)
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return
+	}
+	allowed := uint64(limit.Cur) //nolint:unconvert // FreeBSD has it signed
+	if allowed >= need {
+		return
+	}
+	log.Warn("the system allows fewer open files than may be needed; raise its limit (LimitNOFILE of systemd, ulimit -n), or lower open-files, open-dirs or connections",
+		"op", "start", "allowed", allowed, "needed", need)
+}
 
 // A stateDir is the state directory, locked.
 type stateDir struct {
@@ -85,7 +106,7 @@ func sign(f *os.File) error {
 // owner says in words who signed the lock.
 func owner(f *os.File) string {
 	b := make([]byte, 20)
-	n, _ := f.ReadAt(b, 0) //nolint:errcheck // the end of the file is expected, and without a name the message stands
+	n, _ := f.ReadAt(b, 0) // the end of the file is expected, and without a name the message stands
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
 	if err != nil {
 		return ""
