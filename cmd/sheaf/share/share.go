@@ -153,6 +153,7 @@ func (s *Share) unionOptions() union.Options {
 // start makes the engine, listens, and answers at the control socket.
 func (s *Share) start(ctx context.Context) (err error) {
 	warnAboutFiles(&s.cfg, s.log)
+	s.sayWeaknesses()
 	if s.engine, err = s.newEngine(ctx); err != nil {
 		return err
 	}
