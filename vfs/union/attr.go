@@ -208,7 +208,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 			continue
 		}
 		n.mu.Lock()
-		if n.on() == hs.set() {
+		if n.on() == hs.set() && len(stats) > 0 {
 			u.account(n, stats, at)
 			a := n.attr
 			n.mu.Unlock()

@@ -157,12 +157,21 @@ func (u *Union) again(ctx context.Context, f func(ctx context.Context) error) er
 			rerr = u.search(inner, n, m.vol)
 		}
 		if n != nil {
-			n.put()
+			defer n.put() // so that it still is in memory when f is called again
 		}
 		if rerr != nil && vfs.StatusOf(rerr) != vfs.Stale { // what went is for f to find out
 			return rerr
 		}
 		err = f(ctx)
+	}
+	return err
+}
+
+// done is an error that came after something was changed: again must not try anew.
+func done(err error) error {
+	var m *moved
+	if errors.As(err, &m) {
+		return &vfs.Error{Status: vfs.IO, Op: "find what was changed", Object: m.node.ID.String(), Err: errors.New("it is not where it was")}
 	}
 	return err
 }

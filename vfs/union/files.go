@@ -423,7 +423,7 @@ func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off
 	defer u.end(n)
 	count, err = u.writeAt(ctx, w, f, &before, data, off)
 	f.written.Add(1)
-	err = errors.Join(err, u.after(ctx, n, &ch, true))
+	u.after(ctx, n, &ch, true)
 	n.moveMtime(&ch)
 	return f, count, ch, err
 }
@@ -465,22 +465,16 @@ func (u *Union) before(ctx context.Context, w *vfs.Who, n *node, ch *vfs.Change)
 // strictly, also where the copy's clock tells less than another copy's has told already
 // (Linux gives coarse times, a tick of up to 10 ms old, to what nobody has asked for lately): then
 // the copy is touched, which after our stat gives it a fine one.
-func (u *Union) afterNames(ctx context.Context, d *node, ch *vfs.Change, hs handles) error {
-	if err := u.after(ctx, d, ch, true); err != nil {
-		return err
-	}
-	if hs.set() != 0 && ch.After.Ctime == ch.Before.Ctime.Next() && d.volumes().count() > 1 {
+func (u *Union) afterNames(ctx context.Context, d *node, ch *vfs.Change, hs handles) {
+	u.after(ctx, d, ch, true)
+	if ch.HasAfter && hs.set() != 0 && ch.After.Ctime == ch.Before.Ctime.Next() && d.volumes().count() > 1 {
 		h := hs[hs.set().first()]
-		err := h.d.SetAttr(context.WithoutCancel(ctx), &vfs.SetAttr{Mask: vfs.SetMtimeNow})
-		if s := vfs.StatusOf(err); s != vfs.OK && s != vfs.Perm && s != vfs.Acces {
-			return err
+		if err := h.d.SetAttr(context.WithoutCancel(ctx), &vfs.SetAttr{Mask: vfs.SetMtimeNow}); err != nil {
+			u.log.Debug("times of a directory stay behind those of its other copies", "op", "touch", "node", d.id, "err", err)
 		}
-		if err := u.after(ctx, d, ch, true); err != nil {
-			return err
-		}
+		u.after(ctx, d, ch, true)
 	}
 	d.moveMtime(ch)
-	return nil
 }
 
 // moveMtime moves the logical mtime where a change to now found the volume's clock standing still.
@@ -495,22 +489,42 @@ func (n *node) moveMtime(ch *vfs.Change) {
 }
 
 // after asks for them once more: the change is over. A real one moves the logical ctime
-// even where the volume's clock did not.
-func (u *Union) after(ctx context.Context, n *node, ch *vfs.Change, real bool) error {
+// even where the volume's clock did not. What cannot be told then is left out: the change was made
+// all the same, and an error would make the client, or again, try it once more.
+func (u *Union) after(ctx context.Context, n *node, ch *vfs.Change, real bool) {
 	a, err := u.refresh(context.WithoutCancel(ctx), n)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil {
 		n.attrAt = 0
 		ch.HasAfter = false
-		return err
+		return
 	}
 	if real && a.Ctime.Compare(ch.Before.Ctime) <= 0 {
 		a.Ctime = ch.Before.Ctime.Next()
 		n.attr.Ctime = a.Ctime
 	}
 	ch.After, ch.HasAfter = a, true
-	return nil
+}
+
+// touched asks for the attributes of an object that lost, got or changed a name, which moves its
+// ctime, and gives them if they can be had. The caller holds the exclusive lease on n.
+func (u *Union) touched(ctx context.Context, n *node) (vfs.Attr, bool) {
+	n.mu.Lock()
+	before := n.attr.Ctime
+	n.mu.Unlock()
+	a, err := u.refresh(ctx, n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		n.attrAt = 0
+		return a, false
+	}
+	if a.Ctime.Compare(before) <= 0 {
+		a.Ctime = before.Next()
+		n.attr.Ctime = a.Ctime
+	}
+	return a, true
 }
 
 // Commit implements vfs.FS.

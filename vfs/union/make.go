@@ -307,7 +307,7 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return false, err
 	}
 	m.sync = h
-	return false, u.born(ctx, m, &s, f, sub)
+	return false, done(u.born(ctx, m, &s, f, sub))
 }
 
 // create calls the volume.
@@ -369,7 +369,8 @@ func (m *making) times(n *volume.New) {
 func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File, sub volume.Dir) error {
 	s.trusted = old(s.id.Key)
 	at := place{m.d.node(), m.name, m.name}
-	n, err := u.intern(ctx, at, u.vols[s.vol].birthNode(&s.id), s)
+	seen := []sighting{*s}
+	n, added, err := u.intern(ctx, at, u.vols[s.vol].birthNode(&s.id), seen, u.all)
 	if err != nil {
 		if f != nil {
 			err = errors.Join(err, f.Close())
@@ -380,7 +381,9 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 		return err
 	}
 	defer n.put()
-	u.learn(n, at, []sighting{*s}, u.all)
+	if !added { // seen by another call between its creation and now
+		u.learn(n, at, seen, u.all)
+	}
 	now := u.now()
 	n.mu.Lock()
 	m.attr = n.attr
@@ -410,7 +413,8 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 		m.d.sibling = s.vol
 		m.d.mu.Unlock()
 	}
-	return u.afterNames(ctx, m.d, &m.change, handles{m.sync})
+	u.afterNames(ctx, m.d, &m.change, handles{m.sync})
+	return nil
 }
 
 // addName notes a name that we made. The caller holds the exclusive lease on d.

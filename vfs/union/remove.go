@@ -205,11 +205,13 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	u.begin(n)
 	defer u.end(n)
 	if err := h.d.Unlink(ctx, at.phys); err != nil {
-		return flush, errors.Join(err, u.after(ctx, d, ch, false))
+		u.after(ctx, d, ch, false)
+		return flush, err
 	}
 	u.dropName(d, at.name, vols)
 	u.unnamed(ctx, n, at)
-	return flush, u.afterNames(ctx, d, ch, hs)
+	u.afterNames(ctx, d, ch, hs)
+	return flush, nil
 }
 
 // unnamed notes that n, which is not a directory, lost the name at: with the last one it is
@@ -218,18 +220,12 @@ func (u *Union) unnamed(ctx context.Context, n *node, at place) {
 	n.mu.Lock()
 	n.dropPlace(at.dir.ID, at.name)
 	links := n.attr.Nlink
-	before := n.attr.Ctime
-	n.attrAt = 0
 	n.mu.Unlock()
 	if links <= 1 {
 		u.retire(n)
 		return
 	}
-	if a, err := u.refresh(ctx, n); err == nil && a.Ctime == before {
-		n.mu.Lock()
-		n.attr.Ctime = before.Next()
-		n.mu.Unlock()
-	}
+	u.touched(ctx, n)
 	u.putRow(n)
 }
 
@@ -252,11 +248,13 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 	u.begin(n)
 	defer u.end(n)
 	if err := u.removeCopies(ctx, d, n, at, hs); err != nil {
-		return flush, errors.Join(err, u.after(ctx, d, ch, true))
+		u.after(ctx, d, ch, true)
+		return flush, done(err)
 	}
 	u.dropName(d, at.name, vols)
 	u.retire(n)
-	return flush, u.afterNames(ctx, d, ch, hs)
+	u.afterNames(ctx, d, ch, hs)
+	return flush, nil
 }
 
 // removeCopies removes the copies of n that lie in hs, the home copy last.

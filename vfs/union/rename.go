@@ -319,7 +319,8 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		err = u.moveObject(ctx, r, target)
 	}
 	if err != nil {
-		err = errors.Join(err, u.after(ctx, r.from, &r.fromChange, false), u.after(ctx, r.to, &r.toChange, false))
+		u.after(ctx, r.from, &r.fromChange, false)
+		u.after(ctx, r.to, &r.toChange, false)
 		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
 			u.distrustName(r.to, r.toName)
 			r.fromHs.release()
@@ -327,9 +328,10 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 			r.fromHs, r.toHs = nil, nil
 			return true, nil
 		}
-		return false, err
+		return false, done(err)
 	}
-	return false, u.renamed(ctx, r, target)
+	u.renamed(ctx, r, target)
+	return false, nil
 }
 
 // nodes are those that change, each once.
@@ -345,7 +347,7 @@ func (r *renaming) nodes() []*node {
 }
 
 // renamed takes note of it all in memory.
-func (u *Union) renamed(ctx context.Context, r *renaming, target place) error {
+func (u *Union) renamed(ctx context.Context, r *renaming, target place) {
 	u.dropName(r.from, r.srcAt.name, r.srcOn)
 	u.addName(ctx, r.to, target, r.src, r.srcOn)
 	if r.dst != nil {
@@ -358,21 +360,15 @@ func (u *Union) renamed(ctx context.Context, r *renaming, target place) error {
 	r.src.mu.Lock()
 	r.src.dropPlace(r.srcAt.dir.ID, r.srcAt.name)
 	r.src.setPlace(target, r.src.attr.Nlink)
-	before := r.src.attr.Ctime
 	r.src.mu.Unlock()
-	a, err := u.refresh(ctx, r.src)
-	r.src.mu.Lock()
-	if err == nil && a.Ctime == before {
-		r.src.attr.Ctime = before.Next()
-	}
-	r.src.mu.Unlock()
+	u.touched(ctx, r.src)
 	u.putRow(r.src)
-	err = errors.Join(err, u.afterNames(ctx, r.to, &r.toChange, r.toHs))
+	u.afterNames(ctx, r.to, &r.toChange, r.toHs)
 	if r.from == r.to {
 		r.fromChange = r.toChange
-		return err
+		return
 	}
-	return errors.Join(err, u.afterNames(ctx, r.from, &r.fromChange, r.fromHs))
+	u.afterNames(ctx, r.from, &r.fromChange, r.fromHs)
 }
 
 // moveObject renames what is not a directory. What it replaces on another volume is set aside
@@ -464,160 +460,4 @@ func (u *Union) rebuildVictim(ctx context.Context, r *renaming, done []int) erro
 	}
 	u.distrustName(r.to, r.toName)
 	return u.loseCopies(ctx, r.dst, lost)
-}
-
-// Link implements vfs.FS.
-func (u *Union) Link(ctx context.Context, w *vfs.Who, vn, dir vfs.Node, name vfs.Name) (a vfs.Attr, ch vfs.Change, err error) {
-	if w.NoWait {
-		return a, ch, vfs.Again
-	}
-	n, err := u.enter(ctx, w, vn)
-	if err != nil {
-		return a, ch, err
-	}
-	defer n.put()
-	d, err := u.enter(ctx, w, dir)
-	if err != nil {
-		return a, ch, err
-	}
-	defer d.put()
-	var flush flusher
-	err = u.again(ctx, func(ctx context.Context) (err error) {
-		for range pairTries {
-			var again bool
-			if flush, again, err = u.linkOnce(ctx, w, n, d, name, &a, &ch); !again {
-				return err
-			}
-		}
-		return &vfs.Error{Status: vfs.Jukebox, Op: "link", Object: name.String()}
-	})
-	if flush != nil {
-		err = errors.Join(err, flush(context.WithoutCancel(ctx), err == nil && !w.Async))
-	}
-	return a, ch, err
-}
-
-// linkOnce is one attempt; again: a copy of the directory was made, or the name was taken
-// by another process.
-func (u *Union) linkOnce(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, a *vfs.Attr, ch *vfs.Change) (flush flusher, again bool, err error) {
-	if d.isDir() {
-		if _, err := u.checkCopies(ctx, d); err != nil {
-			return nil, false, err
-		}
-	}
-	flush, again, err = u.linkHeld(ctx, w, n, d, name, a, ch)
-	if !errors.Is(err, errNoCopy) {
-		return flush, again, err
-	}
-	err = u.ensureCopy(ctx, d, n.volumes().first())
-	var unfit *errUnfit
-	if errors.As(err, &unfit) {
-		err = unfit.err
-	}
-	return nil, err == nil, err
-}
-
-// linkHeld is linkOnce under the leases. errNoCopy: d has no copy where n lies.
-func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, a *vfs.Attr, ch *vfs.Change) (flusher, bool, error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Exclusive), lease.Node(n.id, lease.Exclusive))
-	if err != nil {
-		return nil, false, err
-	}
-	defer l.Release()
-	na, err := u.refresh(ctx, n)
-	if err != nil {
-		return nil, false, err
-	}
-	*a = na
-	da, acl, err := u.before(ctx, w, d, ch)
-	if err != nil {
-		return nil, false, err
-	}
-	if err := u.mayLink(ctx, w, n, d, name, &da, acl, &na); err != nil {
-		return nil, false, err
-	}
-	v := n.volumes().first()
-	if !d.volumes().has(v) {
-		return nil, false, errNoCopy
-	}
-	fh, phys, st, err := u.reach(ctx, n)
-	if err != nil {
-		return nil, false, err
-	}
-	defer fh.release()
-	hs, err := u.dirsAt(ctx, d, volset(0).with(v))
-	if err != nil {
-		return nil, false, err
-	}
-	ctx = context.WithoutCancel(ctx)
-	u.begin(d)
-	defer u.end(d)
-	u.begin(n)
-	defer u.end(n)
-	if err := hs[v].d.Link(ctx, fh.d, phys, st.Key, name); err != nil {
-		hs.release()
-		if vfs.StatusOf(err) == vfs.Exist {
-			u.distrustName(d, name)
-			return nil, true, nil
-		}
-		return nil, false, err
-	}
-	return u.dirFlusher(hs), false, u.linked(ctx, n, d, name, hs, a, ch)
-}
-
-// mayLink is the order of checks of vfstest.
-func (u *Union) mayLink(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, da *vfs.Attr, acl vfs.ACL, na *vfs.Attr) error {
-	if !d.isDir() {
-		return vfs.NotDir
-	}
-	if err := perm.Search(w, da, acl); err != nil {
-		return err
-	}
-	other, err := u.lookupHeld(ctx, d, name)
-	if err == nil {
-		other.put()
-		return vfs.Exist
-	}
-	if vfs.StatusOf(err) != vfs.NoEnt {
-		return err
-	}
-	if u.hidden(d, name) {
-		return vfs.Acces
-	}
-	if err := perm.Add(w, da, acl); err != nil {
-		return err
-	}
-	if n.isDir() {
-		return vfs.IsDir
-	}
-	c := &u.vols[n.volumes().first()].caps
-	switch {
-	case !c.Links:
-		return vfs.NotSupp
-	case c.LinkMax != 0 && na.Nlink >= c.LinkMax:
-		return vfs.MLink
-	}
-	return nil
-}
-
-// linked takes note of a new name.
-func (u *Union) linked(ctx context.Context, n, d *node, name vfs.Name, hs handles, a *vfs.Attr, ch *vfs.Change) error {
-	at := place{d.node(), name, name}
-	u.addName(ctx, d, at, n, hs.set())
-	n.mu.Lock()
-	n.setPlace(at, n.attr.Nlink+1)
-	before := n.attr.Ctime
-	n.mu.Unlock()
-	na, err := u.refresh(ctx, n)
-	n.mu.Lock()
-	if err == nil && na.Ctime == before {
-		n.attr.Ctime = before.Next()
-		na = n.attr
-	}
-	n.mu.Unlock()
-	if err == nil {
-		*a = na
-	}
-	u.putRow(n)
-	return errors.Join(err, u.afterNames(ctx, d, ch, hs))
 }

@@ -83,11 +83,11 @@ func (u *Union) setAttr(ctx context.Context, w *vfs.Who, n *node, set *vfs.SetAt
 	n.mu.Lock()
 	n.acls = nil // chmod(2) changes an access list, and the clock may not tell
 	n.mu.Unlock()
-	err = u.after(ctx, n, ch, true)
+	u.after(ctx, n, ch, true)
 	if set.Has(vfs.SetMtimeNow) || set.Has(vfs.SetSize) && set.Size != a.Size && !set.Has(vfs.SetMtime) {
 		n.moveMtime(ch)
 	}
-	return flush, err
+	return flush, nil
 }
 
 // physical is what to ask of a volume: the outcome of the rules, with the mode last, since
@@ -284,7 +284,8 @@ func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, 
 	n.mu.Lock()
 	n.acls = nil
 	n.mu.Unlock()
-	return flush, errors.Join(err, u.after(ctx, n, ch, err == nil))
+	u.after(ctx, n, ch, err == nil)
+	return flush, err
 }
 
 // storeACL puts the lists and then the mode on the volumes: with a list that is there the

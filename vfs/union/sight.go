@@ -120,7 +120,7 @@ func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sight
 // of a directory on one of them that was not seen is not there any more.
 func (u *Union) settle(ctx context.Context, at place, seen []sighting, asked volset) (*node, error) {
 	vn := u.chooseID(ctx, at, seen)
-	n, err := u.intern(ctx, at, vn, &seen[0])
+	n, added, err := u.intern(ctx, at, vn, seen, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,9 @@ func (u *Union) settle(ctx context.Context, at place, seen []sighting, asked vol
 		n.put()
 		return nil, u.fault("identify", at.name.String(), fmt.Sprintf("node %s is of type %d and was of type %d", vn.ID, seen[0].st.Type, n.typ))
 	}
-	u.learn(n, at, seen, asked)
+	if !added {
+		u.learn(n, at, seen, asked)
+	}
 	return n, nil
 }
 
@@ -194,26 +196,46 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	return false
 }
 
-// intern is the node in memory for vn, made if need be, with a reference. An id that cannot be
-// used (fileid 0, or that of another living node) is replaced by a fresh one,
-// which is written beside the object.
-func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, s *sighting) (*node, error) {
+// intern is the node in memory for vn, made of the sightings if it is not there, with a
+// reference. An id that cannot be used (fileid 0, or that of another living node) is replaced by a
+// fresh one, which is written beside the object.
+func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighting, asked volset) (n *node, added bool, err error) {
 	for range searches {
 		if vn.ID.FileID() != 0 {
-			n, added, taken := u.table.add(u.newNode(vn, s.st.Type))
+			if n := u.table.get(vn.ID); n != nil {
+				return n, false, nil
+			}
+			n = u.newNode(vn, seen[0].st.Type)
+			n.setPlace(at, seen[0].st.Nlink)
+			n.setCopies(seen, asked)
+			u.storeAttr(n, seen, seenAt(seen))
+			if n.isDir() && asked == u.all {
+				n.copiesAt = seenAt(seen)
+			}
+			there, added, taken := u.table.add(n)
 			if added {
+				u.rekey(n, nil)
+				u.putRow(n)
 				u.charge(nodeBytes)
 			}
 			if !taken {
-				return n, nil
+				return there, added, nil
 			}
 		}
-		var err error
-		if vn, err = u.freshID(ctx, at, vn, s); err != nil {
-			return nil, err
+		if vn, err = u.freshID(ctx, at, vn, &seen[0]); err != nil {
+			return nil, false, err
 		}
 	}
-	return nil, u.fault("identify", at.name.String(), "fresh ids collide")
+	return nil, false, u.fault("identify", at.name.String(), "fresh ids collide")
+}
+
+// seenAt is when the first of the sightings was.
+func seenAt(seen []sighting) int64 {
+	at := seen[0].at
+	for i := range seen {
+		at = min(at, seen[i].at)
+	}
+	return at
 }
 
 func (u *Union) newNode(vn vfs.Node, t vfs.Type) *node {
@@ -248,10 +270,7 @@ func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting)
 
 // learn notes what the sightings say of n: its copies, its place, its attributes.
 func (u *Union) learn(n *node, at place, seen []sighting, asked volset) {
-	now := seen[0].at
-	for i := range seen {
-		now = min(now, seen[i].at)
-	}
+	now := seenAt(seen)
 	n.mu.Lock()
 	if n.gone {
 		n.mu.Unlock()
