@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -273,7 +274,7 @@ func (l *loader) readFile(v *viper.Viper) (*file, error) {
 	if f.path == "" {
 		return f, nil
 	}
-	data, err := os.ReadFile(f.path)
+	data, err := readBounded(f.path)
 	if err != nil {
 		return nil, &share.ConfigError{Problem: err.Error(), Do: "check --config"}
 	}
@@ -285,6 +286,23 @@ func (l *loader) readFile(v *viper.Viper) (*file, error) {
 		return nil, &share.ConfigError{Problem: fmt.Sprintf("%s: %v", f.path, err)}
 	}
 	return f, nil
+}
+
+// fileMax is the largest configuration file, in bytes: some 10,000 exports.
+const fileMax = 1 << 20
+
+// readBounded reads a file that is to be small, and may be a device or a log by mistake.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, fileMax+1))
+	if err == nil && len(data) > fileMax {
+		err = fmt.Errorf("%s is larger than %s", path, share.FormatBytes(fileMax))
+	}
+	return data, err
 }
 
 // check looks at the keys themselves, which viper would take whatever they are.

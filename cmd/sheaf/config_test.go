@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,6 +180,8 @@ func TestConfigurationMistakes(t *testing.T) {
 		{"key twice", good + "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", nil, []string{"already defined"}},
 		{"no yaml", "a: [", nil, []string{"sheaf.yaml", "yaml:"}},
 		{"no keys", "- a\n- b\n", nil, []string{"want keys and values"}},
+		{"a device for a file", "", []string{"--config", "/dev/zero"}, []string{"/dev/zero is larger than 1MiB"}},
+		{"a bomb", bomb(), nil, []string{"excessive aliasing"}},
 		{"missing file", "", []string{"--config", "/nonexistent/sheaf.yaml"}, []string{"/nonexistent/sheaf.yaml", "--config"}},
 		{"no volumes", "state: /state\n", nil, []string{"volumes: none is given; give at least one, --volume NAME=DIR"}},
 		{"no state", "state: ''\nvolumes: [a=/srv/a]\n", nil, []string{"state: no directory is given"}},
@@ -242,6 +245,17 @@ func TestConfigurationMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bomb is a small file that means a very large one.
+func bomb() string {
+	var b strings.Builder
+	b.WriteString("state: /s\na0: &a0 [x,x,x,x,x,x,x,x,x]\n")
+	for i := range 12 {
+		one := fmt.Sprintf("*a%d,", i)
+		fmt.Fprintf(&b, "a%d: &a%d [%s]\n", i+1, i+1, strings.TrimSuffix(strings.Repeat(one, 9), ","))
+	}
+	return b.String()
 }
 
 // TestMistakesAreToldTogether: who has made three mistakes learns of three.
