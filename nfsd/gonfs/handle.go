@@ -1,6 +1,7 @@
 package gonfs
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/dchest/siphash"
@@ -26,10 +27,11 @@ const (
 // key is what handles are signed with.
 type key struct{ k0, k1 uint64 }
 
+// newKey derives the MAC key from the share's secret, under a label of its own: a
+// handle of the native server is none here.
 func newKey(secret [32]byte) key {
-	// Another half than the native server's handles use: the two are not
-	// to be mistaken for each other.
-	return key{binary.LittleEndian.Uint64(secret[16:]), binary.LittleEndian.Uint64(secret[24:])}
+	sum := sha256.Sum256(append([]byte("sheaf stock file handle 1\x00"), secret[:]...))
+	return key{binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:])}
 }
 
 func (k key) encode(n vfs.Node) []byte {
