@@ -64,8 +64,8 @@ func TestSystemCalls(t *testing.T) {
 
 func compare(t *testing.T, g *guest.Guest, dir string, allowed []difference) {
 	t.Helper()
-	g.Must(t, time.Minute, "rm -rf /root/calls; mkdir /root/calls "+dir)
-	plain := run(t, g, "/root/calls")
+	g.Must(t, time.Minute, "rm -rf /srv/calls; chmod 755 /srv; mkdir /srv/calls "+dir)
+	plain := run(t, g, "/srv/calls")
 	shared := run(t, g, dir)
 	if len(plain) != len(shared) {
 		t.Errorf("%d calls on the plain directory, %d on the share", len(plain), len(shared))
@@ -84,7 +84,7 @@ func compare(t *testing.T, g *guest.Guest, dir string, allowed []difference) {
 		t.Errorf("%s, not %s", got, want.result)
 	}
 	t.Logf("%d calls compared, %d differ without a reason", len(plain), different)
-	g.Must(t, 2*time.Minute, "rm -rf /root/calls "+dir)
+	g.Must(t, 2*time.Minute, "rm -rf /srv/calls "+dir)
 }
 
 // call is one line of probe calls.
