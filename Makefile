@@ -28,7 +28,7 @@ build: ## the command, into bin/
 	$(GO) build -o bin/sheaf ./cmd/sheaf
 
 run: ## serve a share over three demo volumes; prints the mount command
-	@mkdir -p $(DEMO)/{a,b,c}
+	@mkdir -p $(DEMO) && mkdir -m 1777 -p $(DEMO)/{a,b,c} # root on a client is squashed to nobody, who may write here
 	@[ -e $(DEMO)/a/hello ] || echo "This file lies on volume a." >$(DEMO)/a/hello
 	$(GO) run ./cmd/sheaf serve --adopt --state $(DEMO)/state --listen $(LISTEN) \
 		--volume a=$(DEMO)/a --volume b=$(DEMO)/b --volume c=$(DEMO)/c
