@@ -17,7 +17,8 @@
 //	F1   One request at a time per connection: a slow one holds up all behind it.
 //	F2   Credentials never reach the file system: everybody acts as Options.Who.
 //	     Exports are checked at MOUNT only; whoever has a handle may use it.
-//	F3   WRITE answers FILE_SYNC and has not asked for stable storage.
+//	F3   WRITE answers FILE_SYNC whatever was asked, and does not say below what
+//	     was: every write is made stable here, so that nothing acknowledged is lost.
 //	F4   COMMIT does nothing.
 //	F5   CREATE with EXCLUSIVE is refused (NOTSUPP); clients fall back to GUARDED.
 //	F6   CREATE with UNCHECKED empties an existing file, whatever the call says of

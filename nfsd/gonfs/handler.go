@@ -67,7 +67,8 @@ func newHandler(ctx context.Context, f vfs.FS, o Options) (*handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	main := billyfs.New(ctx, f, o.Who, root.Node, billyfs.Options{NoParents: true})
+	// The library answers every WRITE as FILE_SYNC and passes no COMMIT on (F3, F4): what it promises is made true here.
+	main := billyfs.New(ctx, f, o.Who, root.Node, billyfs.Options{NoParents: true, Stable: vfs.FileSync})
 	return &handler{ctx: ctx, fs: f, opt: o, root: root.Node, key: newKey(o.Key), main: &fsys{main, root.Node}}, nil
 }
 
