@@ -93,6 +93,7 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 		return nil, false, err
 	}
 	ctx = context.WithoutCancel(ctx)
+	defer u.shift()()
 	u.begin(d)
 	defer u.end(d)
 	u.begin(n)

@@ -417,27 +417,22 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	return nil
 }
 
+// entry is the entry that n has at a place.
+func (n *node) entry(at place, vols volset, now int64) entry {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := entry{name: at.name, phys: at.phys, vols: vols, typ: n.typ, node: n.id, at: now}
+	if len(n.copies) > 0 {
+		e.ino = n.copies[0].id.Ino
+	}
+	return e
+}
+
 // addName notes a name that we made. The caller holds the exclusive lease on d.
 func (u *Union) addName(ctx context.Context, d *node, at place, n *node, vols volset) {
-	n.mu.Lock()
-	ino := uint64(0)
-	if len(n.copies) > 0 {
-		ino = n.copies[0].id.Ino
-	}
-	n.mu.Unlock()
-	e := entry{name: at.name, phys: at.phys, vols: vols, ino: ino, typ: n.typ, node: n.id, at: u.now()}
+	e := n.entry(at, vols, u.now())
 	d.mu.Lock()
-	for _, v := range vols.list() {
-		if c := d.copyOn(v); c != nil {
-			c.own = true
-		}
-	}
-	if d.names == nil {
-		d.names = newNames()
-	}
-	before := d.names.bytes
-	moved := u.upsert(d, &e)
-	grown := d.names.bytes - before
+	grown, moved := u.addEntry(d, &e)
 	d.mu.Unlock()
 	u.charge(grown)
 	if moved {
@@ -445,23 +440,47 @@ func (u *Union) addName(ctx context.Context, d *node, at place, n *node, vols vo
 	}
 }
 
+// addEntry is addName in memory; it gives the bytes that were added, and whether the cookie is not the
+// name's hash. Needs d.mu.
+func (u *Union) addEntry(d *node, e *entry) (grown int64, moved bool) {
+	d.ownChange(e.vols)
+	if d.names == nil {
+		d.names = newNames()
+	}
+	before := d.names.bytes
+	moved = u.upsert(d, e)
+	return d.names.bytes - before, moved
+}
+
+// ownChange notes that we changed the names of copies: their versions prove nothing until they are
+// listed again. Needs n.mu.
+func (n *node) ownChange(vols volset) {
+	for i := range n.copies {
+		if vols.has(n.copies[i].vol) {
+			n.copies[i].own = true
+		}
+	}
+}
+
 // dropName notes that a name is no more, by a change of ours. The caller holds the
 // exclusive lease on d.
 func (u *Union) dropName(d *node, name vfs.Name, vols volset) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, v := range vols.list() {
-		if c := d.copyOn(v); c != nil {
-			c.own = true
-		}
-	}
+	freed := u.dropEntry(d, name, vols)
+	d.mu.Unlock()
+	u.memory.Add(-freed)
+}
+
+// dropEntry is dropName in memory; it gives the bytes that were freed. Needs d.mu.
+func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
+	d.ownChange(vols)
 	if d.names == nil {
-		return
+		return 0
 	}
+	before := d.names.bytes
 	if e := d.names.byName[name]; e != nil {
-		before := d.names.bytes
 		d.names.remove(e)
-		u.memory.Add(d.names.bytes - before)
 	}
 	d.names.miss(name, u.now(), u.opt.Lookups)
+	return before - d.names.bytes
 }

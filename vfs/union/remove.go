@@ -346,6 +346,7 @@ func (u *Union) freeName(ctx context.Context, d *node, at place, vols volset) er
 
 // settleLoser renames a conflict's loser on its volumes to the name that the share shows.
 func (u *Union) settleLoser(ctx context.Context, d *node, e *entry) error {
+	defer u.shift()()
 	hs, err := u.dirsAt(ctx, d, e.vols)
 	if err != nil {
 		return err

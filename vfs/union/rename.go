@@ -1,6 +1,7 @@
 package union
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -22,6 +23,7 @@ type renaming struct {
 	fromChange   vfs.Change
 	toChange     vfs.Change
 	fromHs, toHs handles // on srcOn, to be flushed
+	restHs       handles // of to, where only dst has a copy
 	lacks        volset  // volumes of src on which to has no copy
 }
 
@@ -43,6 +45,7 @@ func (u *Union) Rename(ctx context.Context, w *vfs.Who, from vfs.Node, fromName 
 	r := &renaming{w: w, from: fd, to: td, fromName: fromName, toName: toName}
 	err = u.again(ctx, func(ctx context.Context) error { return u.rename(ctx, r) })
 	ctx = context.WithoutCancel(ctx)
+	r.restHs.release()
 	do := err == nil && !w.Async
 	for _, hs := range []handles{r.toHs, r.fromHs} { // the new name first: a crash between leaves two, not none
 		if hs != nil {
@@ -75,19 +78,21 @@ func (u *Union) rename(ctx context.Context, r *renaming) error {
 // renameOnce is one attempt; again: a name came to mean another object, or copies
 // have to be made.
 func (u *Union) renameOnce(ctx context.Context, r *renaming) (again bool, err error) {
-	r.lacks = 0
+	r.dropHandles()
+	r.src, r.dst, r.lacks = nil, nil, 0
+	r.srcAt, r.dstAt, r.srcOn, r.dstOn = place{}, place{}, 0, 0
 	if err := u.findBoth(ctx, r); err != nil {
 		return false, err
 	}
 	defer r.release()
-	if r.src == r.dst {
-		return false, nil
-	}
 	l, err := u.leases.Acquire(ctx, r.wants()...)
 	if err != nil {
 		return false, err
 	}
 	defer l.Release()
+	if r.src == r.dst {
+		return u.confirmSame(ctx, r)
+	}
 	if again, err := u.checkBoth(ctx, r); again || err != nil {
 		return again, err
 	}
@@ -127,6 +132,14 @@ func (u *Union) findBoth(ctx context.Context, r *renaming) error {
 	return nil
 }
 
+// dropHandles gives back what an attempt that comes to nothing has opened.
+func (r *renaming) dropHandles() {
+	r.fromHs.release()
+	r.toHs.release()
+	r.restHs.release()
+	r.fromHs, r.toHs, r.restHs = nil, nil, nil
+}
+
 func (r *renaming) release() {
 	if r.src != nil {
 		r.src.put()
@@ -147,6 +160,16 @@ func (r *renaming) wants() []lease.Want {
 		ws = append(ws, lease.Tree(lease.Exclusive))
 	}
 	return ws
+}
+
+// confirmSame confirms that both names are one object's: then there is nothing to do.
+func (u *Union) confirmSame(ctx context.Context, r *renaming) (again bool, err error) {
+	at, _, err := u.confirm(ctx, r.from, r.fromName, r.src)
+	if err != nil || at.name.IsZero() {
+		return err == nil, err
+	}
+	at, _, err = u.confirm(ctx, r.to, r.toName, r.dst)
+	return err == nil && at.name.IsZero(), err
 }
 
 // checkBoth confirms the names under the leases and checks what is allowed, in the
@@ -291,6 +314,7 @@ func (u *Union) mayReparent(ctx context.Context, r *renaming, sa *vfs.Attr) erro
 
 // move is the change itself, under all leases.
 func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
+	defer u.shift()()
 	if err := u.freeName(ctx, r.from, r.srcAt, r.srcOn); err != nil {
 		return false, err
 	}
@@ -304,6 +328,13 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 	}
 	if r.toHs, err = u.dirsAt(ctx, r.to, r.srcOn); err != nil {
 		return false, err
+	}
+	if r.restHs, err = u.dirsAt(ctx, r.to, r.dstOn&^r.srcOn); err != nil {
+		return false, err
+	}
+	if r.fromHs.set() != r.srcOn || r.toHs.set() != r.srcOn || r.restHs.set() != r.dstOn&^r.srcOn { // a copy went behind our back
+		r.dropHandles()
+		return true, nil
 	}
 	for _, n := range r.nodes() {
 		u.begin(n)
@@ -323,9 +354,7 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		u.after(ctx, r.to, &r.toChange, false)
 		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
 			u.distrustName(r.to, r.toName)
-			r.fromHs.release()
-			r.toHs.release()
-			r.fromHs, r.toHs = nil, nil
+			r.dropHandles()
 			return true, nil
 		}
 		return false, done(err)
@@ -348,8 +377,7 @@ func (r *renaming) nodes() []*node {
 
 // renamed takes note of it all in memory.
 func (u *Union) renamed(ctx context.Context, r *renaming, target place) {
-	u.dropName(r.from, r.srcAt.name, r.srcOn)
-	u.addName(ctx, r.to, target, r.src, r.srcOn)
+	u.moveName(ctx, r, target)
 	if r.dst != nil {
 		if r.dst.isDir() {
 			u.retire(r.dst)
@@ -369,6 +397,29 @@ func (u *Union) renamed(ctx context.Context, r *renaming, target place) {
 		return
 	}
 	u.afterNames(ctx, r.from, &r.fromChange, r.fromHs)
+}
+
+// moveName moves the name in memory. Both directories are locked: nobody sees it twice, or nowhere.
+func (u *Union) moveName(ctx context.Context, r *renaming, target place) {
+	e := r.src.entry(target, r.srcOn, u.now())
+	a, b := r.from, r.to
+	if bytes.Compare(a.id[:], b.id[:]) > 0 {
+		a, b = b, a
+	}
+	a.mu.Lock()
+	if a != b {
+		b.mu.Lock()
+	}
+	freed := u.dropEntry(r.from, r.srcAt.name, r.srcOn)
+	grown, moved := u.addEntry(r.to, &e)
+	if a != b {
+		b.mu.Unlock()
+	}
+	a.mu.Unlock()
+	u.charge(grown - freed)
+	if moved {
+		u.rememberCookie(ctx, r.to, &e)
+	}
 }
 
 // moveObject renames what is not a directory. What it replaces on another volume is set aside
@@ -395,6 +446,11 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 // another cannot follow, those that did go back. An empty directory that is replaced goes with it: where
 // both lie by the rename itself, elsewhere afterwards.
 func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
+	if r.dstOn&^r.srcOn != 0 { // so that nothing that is left of dst can take its node's place
+		if err := u.markCopies(ctx, r.src); err != nil {
+			return err
+		}
+	}
 	if err := u.unstamp(ctx, r.src); err != nil {
 		return err
 	}
@@ -417,30 +473,19 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		}
 		return errors.Join(err, u.rebuildVictim(ctx, r, order[:i]), intent.done(ctx, u, r.fromHs, r.toHs))
 	}
-	if rest := r.dstOn &^ r.srcOn; rest != 0 {
-		if err := u.removeRest(ctx, r, rest); err != nil {
-			u.log.Warn("copies of a directory that was replaced are left; they are empty", "op", "rename", "node", r.dst.id, "err", err)
+	for _, v := range r.restHs.set().list() {
+		err := r.restHs[v].d.Rmdir(ctx, r.dstAt.phys)
+		if err == nil {
+			err = u.syncDir(ctx, r.restHs[v])
+		}
+		if err != nil { // it is empty, and counts as a copy of what carries the mark
+			u.log.Warn("copy of a directory that was replaced is left", "op", "rename", "node", r.dst.id, "volume", u.vols[v].name, "err", err)
 		}
 	}
 	if err := u.alignTimes(ctx, r.src); err != nil {
 		u.log.Warn("copies of a directory that was renamed have different times", "op", "rename", "node", r.src.id, "err", err)
 	}
 	return intent.done(ctx, u, r.toHs, r.fromHs)
-}
-
-// removeRest removes the copies of the replaced directory on volumes where the new one has none.
-func (u *Union) removeRest(ctx context.Context, r *renaming, rest volset) error {
-	hs, err := u.dirsAt(ctx, r.to, rest)
-	if err != nil {
-		return err
-	}
-	defer hs.release()
-	return each(hs.set(), func(v int) error {
-		if err := hs[v].d.Rmdir(ctx, r.dstAt.phys); err != nil {
-			return err
-		}
-		return u.syncDir(ctx, hs[v])
-	})
 }
 
 // rebuildVictim forgets the copies of the replaced directory that a rename which was taken

@@ -108,29 +108,44 @@ func (u *Union) atBirthplace(ctx context.Context, vn vfs.Node) (*node, error) {
 	if v == nil || !v.caps.Locate {
 		return nil, nil
 	}
-	path, err := v.v.Locate(ctx, vn.Birth.Ino, vn.Birth.Gen)
-	switch vfs.StatusOf(err) {
-	case vfs.OK:
-	case vfs.Stale:
-		if len(u.vols) == 1 { // with more, a copy of a directory may live on elsewhere
-			u.scans.gone.add(vn.ID)
-			return nil, vfs.Stale
+	for range searches {
+		path, err := v.v.Locate(ctx, vn.Birth.Ino, vn.Birth.Gen)
+		switch vfs.StatusOf(err) {
+		case vfs.OK:
+		case vfs.Stale:
+			if len(u.vols) == 1 { // with more, a copy of a directory may live on elsewhere
+				u.scans.gone.add(vn.ID)
+				return nil, vfs.Stale
+			}
+			return nil, nil
+		case vfs.NotSupp:
+			return nil, nil
+		default:
+			return nil, err
 		}
-		return nil, nil
-	case vfs.NotSupp:
-		return nil, nil
-	default:
-		return nil, err
+		n, err := u.walk(ctx, v.i, path)
+		if err == nil && n.id == vn.ID {
+			return n, nil
+		}
+		if err == nil {
+			another := n.liesOn(v.i, vn.Birth.Ino, vn.Birth.Gen) // by a mark
+			n.put()
+			if another {
+				return nil, nil
+			}
+		} else if s := vfs.StatusOf(err); s != vfs.NoEnt && s != vfs.Stale && s != vfs.Jukebox {
+			return nil, err
+		}
 	}
-	n, err := u.walk(ctx, v.i, path)
-	if err != nil {
-		return nil, err
-	}
-	if n.id != vn.ID { // another object now, or one with a mark
-		n.put()
-		return nil, nil
-	}
-	return n, nil
+	return nil, &vfs.Error{Status: vfs.Jukebox, Op: "find", Object: vn.ID.String(), Volume: v.name, Err: errors.New("it is moved again and again")}
+}
+
+// liesOn reports whether n's copy on volume v is that inode.
+func (n *node) liesOn(v int, ino uint64, gen uint32) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.copyOn(v)
+	return c != nil && c.id.Ino == ino && c.id.Gen == gen
 }
 
 // walk goes down path on volume v and gives the node at its end with a reference. Each
@@ -207,22 +222,31 @@ func (u *Union) search(ctx context.Context, n *node, v int) error {
 	want := c.id
 	n.mu.Unlock()
 	u.stats.searches.Add(1)
-	path, err := u.pathOf(ctx, n, v, want)
-	if vfs.StatusOf(err) == vfs.Stale {
-		return u.lost(ctx, n, v)
+	for range searches {
+		path, err := u.pathOf(ctx, n, v, want)
+		if vfs.StatusOf(err) == vfs.Stale {
+			return u.lost(ctx, n, v)
+		}
+		if err != nil {
+			return err
+		}
+		found, err := u.walk(ctx, v, path)
+		if err != nil {
+			if s := vfs.StatusOf(err); s == vfs.NoEnt || s == vfs.Stale || s == vfs.Jukebox { // moved on meanwhile
+				continue
+			}
+			return err
+		}
+		another := found != n && found.liesOn(v, want.Ino, want.Gen)
+		found.put()
+		if found == n {
+			return nil
+		}
+		if another { // its inode belongs to another node now
+			return u.lost(ctx, n, v)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	found, err := u.walk(ctx, v, path)
-	if err != nil {
-		return err
-	}
-	defer found.put()
-	if found != n { // its inode belongs to another node now
-		return u.lost(ctx, n, v)
-	}
-	return nil
+	return &moved{n.node(), v}
 }
 
 // pathOf is where the object want of volume v is now.

@@ -93,15 +93,25 @@ func (s *scanner) join(ctx context.Context, w wanted) (hit, error) {
 	return hit{}, vfs.Stale
 }
 
+// joinAgain is join, once more when names were moved during the walk.
+func (s *scanner) joinAgain(ctx context.Context, w wanted) (h hit, err error) {
+	for range searches {
+		if h, err = s.join(ctx, w); !errors.Is(err, errShifted) {
+			break
+		}
+	}
+	return h, err
+}
+
 // path is where w is. Stale: nowhere.
 func (s *scanner) path(ctx context.Context, w wanted) ([]vfs.Name, error) {
-	h, err := s.join(ctx, w)
+	h, err := s.joinAgain(ctx, w)
 	return h.path, err
 }
 
 // find is the node w, with a reference. Stale: no volume has it.
 func (s *scanner) find(ctx context.Context, w wanted) (*node, error) {
-	h, err := s.join(ctx, w)
+	h, err := s.joinAgain(ctx, w)
 	if n := s.u.table.get(w.node.ID); n != nil { // found, or moved under the walk by a call of ours
 		return n, nil
 	}
@@ -150,6 +160,7 @@ func (s *scanner) walkAll(b *scanBatch) {
 		}
 	}
 	s.u.stats.scans.Add(1)
+	shifts, shifting := s.u.shifts.Load(), s.u.shifting.Load() > 0
 	w := &scanWalk{s: s, b: b}
 	w.index()
 	b.err = each(set, func(v int) error {
@@ -160,6 +171,9 @@ func (s *scanner) walkAll(b *scanBatch) {
 		}
 		return nil
 	})
+	if b.err == nil && (shifting || s.u.shifts.Load() != shifts) {
+		b.err = errShifted
+	}
 	for i, h := range b.found {
 		if h.path == nil {
 			if b.err == nil && !b.wants[i].only {
@@ -174,6 +188,19 @@ func (s *scanner) walkAll(b *scanBatch) {
 		if n, err := s.u.walk(s.ctx, h.vol, h.path); err == nil {
 			n.put()
 		}
+	}
+}
+
+// errShifted says that names were moved while the volumes were walked: what was not found
+// may have gone from where the walk was not yet to where it had been.
+var errShifted error = &vfs.Error{Status: vfs.Jukebox, Op: "search the volumes", Err: errors.New("names were moved meanwhile")}
+
+// shift announces that a name moves, or that an object gets another one; the result ends it.
+func (u *Union) shift() (end func()) {
+	u.shifting.Add(1)
+	return func() {
+		u.shifts.Add(1)
+		u.shifting.Add(-1)
 	}
 }
 

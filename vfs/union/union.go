@@ -98,6 +98,9 @@ type Union struct {
 	background context.Context // of what outlives a call
 	stop       context.CancelFunc
 
+	shifting atomic.Int64  // names being moved
+	shifts   atomic.Uint64 // names that were moved
+
 	verifier  atomic.Uint64
 	collided  atomic.Bool // some name may have a cookie that is not its hash
 	displaced atomic.Uint64
