@@ -117,6 +117,25 @@ func TestSizes(t *testing.T) {
 	wg.Wait()
 }
 
+// TestMixedSizes: small and large inline replies alternate in one write. A large one is queued behind the
+// gathered small ones without being sent, so the reader itself must send when it may gather no more.
+func TestMixedSizes(t *testing.T) {
+	_, addr := startServer(t, Config{Programs: testPrograms()})
+	nc := dialRaw(t, addr)
+	var batch []byte
+	const pairs = 4 * maxLoose
+	for i := range uint32(pairs) {
+		batch = append(batch, record(2*i, procEcho, []byte("tiny"))...)
+		batch = append(batch, record(2*i+1, procRead, xdr.AppendUint32(nil, 128<<10))...)
+	}
+	send(t, nc, batch)
+	for i := range uint32(2 * pairs) {
+		if xid, _ := receive(t, nc); xid != i {
+			t.Fatalf("answer %d is of call %d", i, xid)
+		}
+	}
+}
+
 // TestPipe serves a connection that is no socket.
 func TestPipe(t *testing.T) {
 	s, err := NewServer(Config{Programs: testPrograms()})

@@ -180,8 +180,13 @@ func (c *conn) room(n int) []byte {
 	}
 	if c.out == nil {
 		c.mu.Lock()
-		for c.failed == nil && c.loose >= maxLoose {
-			c.changed.Wait()
+		if c.loose >= maxLoose {
+			c.mu.Unlock()
+			c.flush() // push queues and sends nothing: nobody else would while we wait
+			c.mu.Lock()
+			for c.failed == nil && c.loose >= maxLoose {
+				c.changed.Wait()
+			}
 		}
 		c.mu.Unlock()
 		c.out = getBuffer(readSize)
