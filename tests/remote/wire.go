@@ -138,10 +138,13 @@ func (r *reply) attr() (a vfs.Attr, fileid uint64) {
 	if r.Err() != nil {
 		return a, fileid
 	}
+	if r.c.opt.Stock { // its modes have the type bits of Go
+		a.Mode &= vfs.ModeMask
+	}
 	switch {
 	case a.Type < vfs.Regular || a.Type > vfs.FIFO:
 		r.violate("type %d", a.Type)
-	case a.Mode&^vfs.ModeMask != 0 && !r.c.opt.Stock:
+	case a.Mode&^vfs.ModeMask != 0:
 		r.violate("mode %o", a.Mode)
 	case fileid == 0:
 		r.violate("fileid 0")
