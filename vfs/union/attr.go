@@ -125,10 +125,15 @@ func (u *Union) reach(ctx context.Context, n *node) (*dirHandle, vfs.Name, volum
 	c := n.copies[0]
 	places := append(make([]place, 0, 4), n.places...)
 	n.mu.Unlock()
+	var unknown error // a place whose directory has to be looked for first
 	for _, p := range places {
 		h, st, err := u.tryPlace(ctx, p, c)
 		if err == nil {
 			return h, p.phys, st, nil
+		}
+		if m := (*moved)(nil); errors.As(err, &m) {
+			unknown = err
+			continue
 		}
 		if !errors.Is(err, errElsewhere) {
 			return nil, vfs.Name{}, volume.Stat{}, err
@@ -136,6 +141,9 @@ func (u *Union) reach(ctx context.Context, n *node) (*dirHandle, vfs.Name, volum
 		n.mu.Lock()
 		n.dropPlace(p.dir.ID, p.name)
 		n.mu.Unlock()
+	}
+	if unknown != nil {
+		return nil, vfs.Name{}, volume.Stat{}, unknown
 	}
 	return nil, vfs.Name{}, volume.Stat{}, &moved{n.node(), c.vol}
 }

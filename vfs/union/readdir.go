@@ -2,6 +2,7 @@ package union
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"sheaf/vfs"
@@ -87,6 +88,7 @@ type pageEntry struct {
 	out  vfs.DirEntry
 	look bool
 	gone bool
+	err  error
 }
 
 // readHeld is readPage under the lease on d; not ok: the table was dropped meanwhile.
@@ -113,7 +115,9 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 		}
 	}
 	d.mu.Unlock()
-	u.describe(ctx, d, page, attrs)
+	if err := u.describe(ctx, d, page, attrs); err != nil {
+		return nil, false, err
+	}
 	out := make([]vfs.DirEntry, 0, len(page))
 	some := false
 	for i := range page {
@@ -131,8 +135,8 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 }
 
 // describe finds nodes and attributes of a page. An entry that cannot be looked at
-// is listed all the same.
-func (u *Union) describe(ctx context.Context, d *node, page []pageEntry, attrs bool) {
+// is listed all the same; only what must be looked for first is an error.
+func (u *Union) describe(ctx context.Context, d *node, page []pageEntry, attrs bool) error {
 	var todo []*pageEntry
 	for i := range page {
 		p := &page[i]
@@ -141,7 +145,7 @@ func (u *Union) describe(ctx context.Context, d *node, page []pageEntry, attrs b
 		}
 	}
 	if len(todo) == 0 {
-		return
+		return nil
 	}
 	next := make(chan *pageEntry, len(todo))
 	for _, p := range todo {
@@ -152,11 +156,17 @@ func (u *Union) describe(ctx context.Context, d *node, page []pageEntry, attrs b
 	for range min(readWorkers, (len(todo)+readWorkers-1)/readWorkers) {
 		wg.Go(func() {
 			for p := range next {
-				u.lookEntry(ctx, d, p, attrs)
+				p.err = u.lookEntry(ctx, d, p, attrs)
 			}
 		})
 	}
 	wg.Wait()
+	for _, p := range todo {
+		if m := (*moved)(nil); errors.As(p.err, &m) {
+			return p.err
+		}
+	}
+	return nil
 }
 
 // remember describes an entry from memory, if that is fresh.
@@ -181,16 +191,16 @@ func (u *Union) remember(p *pageEntry, attrs bool) bool {
 }
 
 // lookEntry looks at an entry on its volumes.
-func (u *Union) lookEntry(ctx context.Context, d *node, p *pageEntry, attrs bool) {
+func (u *Union) lookEntry(ctx context.Context, d *node, p *pageEntry, attrs bool) error {
 	n, err := u.lookAt(ctx, d, p.at, p.vols)
 	if n == nil {
 		p.gone = err == nil
-		return
+		return err
 	}
 	defer n.put()
 	p.out.Node = n.node()
 	if !attrs {
-		return
+		return nil
 	}
 	a, ok, err := u.peek(n)
 	if !ok && err == nil {
@@ -200,4 +210,5 @@ func (u *Union) lookEntry(ctx context.Context, d *node, p *pageEntry, attrs bool
 	if ok {
 		p.out.Attr, p.out.HasAttr = a, true
 	}
+	return err
 }

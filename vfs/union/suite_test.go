@@ -128,10 +128,12 @@ func TestProgramLookups(t *testing.T) {
 	}
 }
 
-// TestProgramSmall runs programs with room for hardly anything in memory.
+// TestProgramSmall runs programs with room for hardly anything in memory. The index remembers
+// the names of hard links.
 func TestProgramSmall(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := memShare(t, 3, nil)
+		s.newIndex(rt)
 		s.opt.Memory, s.opt.OpenDirs, s.opt.OpenFiles = 4*nodeBytes, 1, 1
 		vfstest.RunProgram(rt, s.open(rt), vfstest.ProgramOptions{Restart: func(rt *rapid.T) vfs.FS { return s.restart(rt) }})
 		s.close(rt)
