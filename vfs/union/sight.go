@@ -205,6 +205,11 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 			if n := u.table.get(vn.ID); n != nil {
 				return n, false, nil
 			}
+			if st := &seen[0].st; st.Type != vfs.Directory && st.Nlink > 1 { // the index may know its other names
+				if n := u.fromIndex(vn); n != nil {
+					return n, false, nil
+				}
+			}
 			n = u.newNode(vn, seen[0].st.Type)
 			n.setPlace(at, seen[0].st.Nlink)
 			n.setCopies(seen, asked)
