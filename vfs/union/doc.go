@@ -1,0 +1,112 @@
+// Package union makes many volumes one vfs.FS.
+//
+// # Words
+//
+//	node       an object of the share in memory; its id outlives it
+//	copy       where a node lies on one volume; a directory has one on each volume that
+//	           holds something of it, everything else exactly one
+//	home       the copy of a directory whose mode, owner and ACLs are the directory's
+//	place      a name of a node: directory, name, and what its volume calls it
+//	sighting   an object as seen under a name in one copy of a directory
+//	entry      what is known of one name of a directory; names is the table of them
+//	mark       a node's id written beside a copy, see mark.go for its bytes
+//	stamp      in a mark: when the copy really changed last
+//	loser      an object whose name another volume's object has; it is shown as
+//	           NAME.conflict-VOLUME
+//	moved      the error of whoever stumbles over an object that is not where it was
+//
+// # What is remembered where
+//
+//	memory          nodes, their attributes, name tables, open files and directories:
+//	                bounded by Options.Memory, OpenFiles, OpenDirs; dropped at will
+//	index (meta)    a row for each node seen (copies, places), cookies that are not the
+//	                hash of their name: hints, believed only after comparing identities
+//	marks           beside each copy of a directory that is on several volumes
+//	.sheaf/         conflicts (pins), displaced (objects set aside by a rename), intents
+//	                (directories being renamed on several volumes)
+//
+// The volumes alone suffice: a node is found by the index, else at its birthplace by
+// Volume.Locate, else by walking the volumes (scan.go). Stale is told only when
+// Locate says the inode is gone or every volume was walked to the end, and no name moved
+// meanwhile; it is remembered, because ids never come again.
+//
+// # Freshness
+//
+// Attributes are told from memory for Options.Trust after the volume was asked, a name
+// table for as long after it was proved: every copy listed, between two equal versions
+// for a later proof by version alone, and the set of copies known as of that time
+// (another process may make one on a further volume; that costs a look into the
+// parent). A change of ours updates the table, but versions seen after it prove
+// nothing: the copy is own until it is listed again. An exclusive volume does not age.
+// Anything but NoEnt from any copy is the answer of the whole.
+//
+// Lookup in a directory that is not known lists it if it is of moderate size, else asks all copies
+// for the name at once (lookup.go has the bounds).
+//
+// # Logical times
+//
+// ctime moves strictly at every real change, mtime with names and data. Making a copy,
+// or writing a mark, moves the ctime of an inode without being a change: memory
+// accounts for it (account, settled), and over a restart the stamp does, which counts for as
+// long as mtime, mode and owner of the copy are what it says. Where a
+// change leaves these alone (chmod to the same mode, rename) the stamp goes first.
+// A directory's nlink is counted from its names.
+//
+// # Locks
+//
+// In this order; nobody takes one that stands before what it holds:
+//
+//  1. leases (vfs/lease), in one Acquire per operation: the directories and objects
+//     concerned, Exclusive to change, Shared to list, look up or stat; the tree besides
+//     when a directory changes parents. Held during I/O on these objects' volumes, never
+//     during the flush. Whoever holds leases does not search for what moved: it returns
+//     moved, and again looks for the node when the leases are released.
+//  2. node.fill of a directory: who lists it
+//  3. openFile.syncing: one flush of a file at a time
+//  4. dirCache.mu, fileTable.mu, scanner.mu, pins.mu, tableShard.mu, spaces.mu
+//  5. node.mu; of two directories, that with the lower id first
+//  6. keyShard.mu, goneSet.mu, chance.mu, subscribers.mu
+//
+// From 4 on they are held for memory only. Attributes that were asked for without the
+// object's lease are kept only if no change of ours was under way or has ended since
+// (node.changing, changedAt).
+//
+// # Rename
+//
+// Everything is checked under the leases: both names are confirmed on their volumes.
+//
+//	R1  losers of a conflict about a name that becomes free get their names for good
+//	R2  the target directory gets copies where the object lies (before the leases, S1)
+//	R3  an object that is replaced and lies elsewhere is set aside: a record in
+//	    .sheaf/displaced, then the object beside it, synced
+//	R3' a directory with copies: an intent in .sheaf/intents of the home copy's volume,
+//	    synced
+//	R4  the rename of the object, or of the home copy: this decides
+//	R5  the other copies follow, what is left of a replaced directory is removed, all synced
+//	R6  what was set aside is deleted with its record, the intent removed, synced
+//
+// A crash before R4 leaves the old state: Open puts back what was set aside, and
+// drops the intent. After R4 Open finishes R5 and R6. An error in R5 takes R4 back.
+//
+// # Copies on demand
+//
+//	S1  the other copies of the directory are marked with its id, synced
+//	S2  the directory is made, with owner, mode, ACLs and times
+//	S3  it is marked, stamped and synced
+//	S4  its parent's copy gets its mtime back and a stamp, and is synced
+//
+// The parents come first, each under its own leases. A crash after S2 leaves an unmarked
+// directory under a marked one's name: one at the next sight, by the mark.
+//
+// # Removal of a directory
+//
+// Under the exclusive lease all copies are seen to be empty, then all but the home
+// copy go, then that: until the last is gone the directory is there, and empty.
+//
+// # Writes
+//
+// A write and the stats around it are made under the file's exclusive lease, the flush
+// after it. A flush that fails changes the verifier before anybody learns of it. A file
+// with uncommitted writes is flushed before its descriptor goes, while COMMIT still
+// finds it. The verifier of a reply is read after the write or flush.
+package union
