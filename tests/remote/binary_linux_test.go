@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -219,7 +220,7 @@ func (h *hand) create(ctx context.Context, name vfs.Name, how *vfs.How) (vfs.Att
 	}
 	left, _, lookErr := h.c.Lookup(ctx, h.w, h.dir, name)
 	if lookErr != nil || left.Size != 0 {
-		return a, fmt.Errorf("%w; there is %+v (%v)", err, left, lookErr)
+		return a, errors.Join(fmt.Errorf("%w; there is %+v", err, left), lookErr)
 	}
 	if _, err := h.c.Remove(ctx, h.w, h.dir, name); err != nil {
 		return a, err

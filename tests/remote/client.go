@@ -166,8 +166,7 @@ func (c *Client) violation(what string, err error) error {
 	return err
 }
 
-// Jukeboxes and Redials count how often the server said JUKEBOX, and connections made
-// again.
+// Jukeboxes counts how often the server said JUKEBOX.
 func (c *Client) Jukeboxes() uint64 { return c.jukebox.Load() }
 
 // Redials counts the connections that were made again.

@@ -56,6 +56,7 @@ func TestHistoryModel(t *testing.T) { histories(t, serve(t, model()), nil) }
 // TestHistoryUnion is about all of it.
 func TestHistoryUnion(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
+		t.Helper()
 		var data *sync.RWMutex
 		if k.local {
 			data = &sync.RWMutex{}

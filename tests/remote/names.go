@@ -84,13 +84,14 @@ func makeArgs(a args, how *vfs.How) (uint32, args) {
 		return procMkDir, a.set(&set)
 	case vfs.Symlink:
 		return procSymlink, a.set(&set).str(how.Target)
+	default:
 	}
 	a = a.u32(uint32(how.Type))
-	switch how.Type {
-	case vfs.Block, vfs.Char:
-		a = a.set(&set).u32(how.Major).u32(how.Minor)
-	case vfs.Socket, vfs.FIFO:
+	if how.Type <= vfs.FIFO && how.Type > 0 { // mknoddata3 is void for others
 		a = a.set(&set)
+	}
+	if how.Type == vfs.Block || how.Type == vfs.Char {
+		a = a.u32(how.Major).u32(how.Minor)
 	}
 	return procMkNod, a
 }

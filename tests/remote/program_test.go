@@ -80,6 +80,7 @@ func restart(t failer, m *vfstest.Model) {
 // volumes and the index alone.
 func TestProgramUnion(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
+		t.Helper()
 		if k.local { // each step waits for a disk
 			fewer(t, 10)
 		}

@@ -39,10 +39,10 @@ type server struct {
 }
 
 // serve starts a server over fs that ends with the test.
-func serve(t testing.TB, fs vfs.FS) *server {
-	t.Helper()
-	s := newServer(t, fs)
-	t.Cleanup(s.stop)
+func serve(tb testing.TB, fs vfs.FS) *server {
+	tb.Helper()
+	s := newServer(tb, fs)
+	tb.Cleanup(s.stop)
 	return s
 }
 
@@ -113,10 +113,10 @@ func (s *server) dial(ctx context.Context) (net.Conn, error) {
 
 // mount is a Client of the server that ends with the test, which fails for its
 // violations.
-func (s *server) mount(t testing.TB, o Options) *Client {
-	t.Helper()
-	c, done := s.client(t, o)
-	t.Cleanup(done)
+func (s *server) mount(tb testing.TB, o Options) *Client {
+	tb.Helper()
+	c, done := s.client(tb, o)
+	tb.Cleanup(done)
 	return c
 }
 

@@ -55,6 +55,7 @@ var kinds = []kind{{volumes: 1}, {volumes: 2}, {volumes: 5}, {volumes: 1, local:
 
 // eachKind runs f on each kind of share.
 func eachKind(t *testing.T, f func(t *testing.T, k kind)) {
+	t.Helper()
 	for _, k := range kinds {
 		t.Run(k.String(), func(t *testing.T) {
 			if k.local && os.Getuid() != 0 {

@@ -20,6 +20,7 @@ func TestSuiteModel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vfstest.Suite(t, noACLs, func(t *testing.T) vfs.FS {
+				t.Helper()
 				return serve(t, model()).mount(t, shape)
 			})
 		})
@@ -29,8 +30,10 @@ func TestSuiteModel(t *testing.T) {
 // TestSuiteUnion holds the whole server to it.
 func TestSuiteUnion(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
+		t.Helper()
 		t.Parallel()
 		vfstest.Suite(t, noACLs, func(t *testing.T) vfs.FS {
+			t.Helper()
 			return serveShare(t, k).mount(t, Options{})
 		})
 	})
