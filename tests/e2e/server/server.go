@@ -86,6 +86,7 @@ func (s *Server) Restart() {
 		s.tb.Fatal(err)
 	}
 	s.cmd = exec.Command(binary, s.args...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that is killed leaves no server
 	s.cmd.Stderr = s.log
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
