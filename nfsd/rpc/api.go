@@ -177,8 +177,9 @@ type Config struct {
 	// 1 MiB + 4 KiB.
 	MaxReply int
 	// MaxConns bounds connections. Default 1,000. At the limit a new one takes
-	// the place of the one that has been idle longest, if that has been idle for
-	// EvictIdle, and is closed at once otherwise.
+	// the place of the one whose client has done nothing for longest (no call, no
+	// more of a record, no reply taken), if that is EvictIdle, and is closed at once
+	// otherwise.
 	MaxConns int
 	// MaxCalls bounds the calls in flight per connection. Default 128. At the
 	// limit the connection is not read.
@@ -189,7 +190,10 @@ type Config struct {
 	MaxConnBytes int64
 	// MaxBytes bounds bytes in flight of all connections. Default 256 MiB.
 	// Beside them a connection with input or output in progress holds at most
-	// one read buffer and three reply buffers of 72 KiB, an idle one none.
+	// one read buffer and three reply buffers of 72 KiB, an idle one none. Large
+	// records that have not arrived completely have half of it at most. When it is
+	// used up, the connections that hold least go first, and the timeouts below
+	// are a sixteenth for those that hold any.
 	MaxBytes int64
 	// MaxWorkers bounds the goroutines that run calls which must wait. Default
 	// 1,024. They are started as needed and end when idle. Connections that
@@ -207,7 +211,7 @@ type Config struct {
 	// IdleTimeout is how long a connection may stay without a call and without
 	// a reply under way. Default 6 min, as knfsd; Linux clients leave after 5.
 	IdleTimeout time.Duration
-	// EvictIdle is how long a connection must have been idle before it makes
-	// room for a new one at MaxConns. Default 10 s.
+	// EvictIdle is how long a connection's client must have done nothing before
+	// it makes room for a new one at MaxConns. Default 10 s.
 	EvictIdle time.Duration
 }

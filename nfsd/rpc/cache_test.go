@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/binary"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,9 +182,9 @@ func TestBudget(t *testing.T) {
 	queued := func(n int) func() bool {
 		return func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.queue) == n }
 	}
-	go func() { got <- b.take(8, stop) }()
+	go func() { got <- b.take(8, new(atomic.Int64), stop) }()
 	eventually(t, "a waiter", queued(1))
-	go func() { got <- b.take(3, nil) }()
+	go func() { got <- b.take(3, new(atomic.Int64), nil) }()
 	eventually(t, "a second waiter", queued(2))
 	if b.tryTake(1) {
 		t.Error("overtaken")
@@ -197,6 +198,34 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%d taken", b.load())
 	}
 	b.give(3)
+}
+
+// TestBudgetTurns: who holds least is served first, whoever came first.
+func TestBudgetTurns(t *testing.T) {
+	b := budget{limit: 10}
+	if !b.tryTake(10) {
+		t.Fatal("nothing taken, and nothing to be had")
+	}
+	order := make(chan int64, 4)
+	for i, held := range []int64{40, 20, 30, 20} {
+		h := new(atomic.Int64)
+		h.Store(held)
+		go func() {
+			b.take(10, h, nil)
+			order <- held + int64(i)
+		}()
+		eventually(t, "a waiter", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.queue) == i+1 })
+	}
+	for _, want := range []int64{21, 23, 32, 40} {
+		b.give(10)
+		if got := wait(t, order); got != want {
+			t.Errorf("served %d, want %d", got, want)
+		}
+	}
+	b.give(10)
+	if b.load() != 0 || b.pressed() {
+		t.Errorf("%d bytes taken by nobody", b.load())
+	}
 }
 
 // TestPoolTrim: idle goroutines end.

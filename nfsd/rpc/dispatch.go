@@ -368,9 +368,16 @@ func (c *conn) park(call *Call) error {
 	return nil
 }
 
-// abandon drops a call of a connection that failed before a worker got it.
+// abandon drops a call of a connection that failed before a worker got it. Who waits
+// for its reply on another connection will get none, and as on a connection no reply
+// is ever lost its client would wait long: it is closed, so that he asks again.
 func (c *conn) abandon(call *Call, forced int64) {
-	c.s.settle(call, nil, Drop)
+	if call.entry != nil {
+		if waiter := c.s.cache.finish(call.entry, nil, false); waiter != nil {
+			waiter.fail(errAbandoned)
+			waiter.callDone()
+		}
+	}
 	if call.slot {
 		c.callDone()
 	}

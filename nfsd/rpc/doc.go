@@ -49,6 +49,10 @@
 //	    the call holds any. What a call needs later is counted without waiting:
 //	    nobody waits for bytes while holding bytes that only he gives back, so
 //	    there is no deadlock, and the excess is one call per connection.
+//	    The connections that hold least are served first, and who holds any while
+//	    others wait has a sixteenth of RecordTimeout and WriteTimeout. Large records
+//	    under way have half of the server's bytes at most, so that who ends none
+//	    holds up large records and nothing else.
 //	R6  Nobody but the reader and the flusher waits for a client. A worker queues its
 //	    reply and takes the next call, so a client that does not read holds up its
 //	    own connection only, and that until WriteTimeout.
@@ -64,7 +68,9 @@
 //	    connection, since the reply will go there; on another connection of the
 //	    client it waits, and the reply goes to both. (knfsd drops it, which costs a
 //	    client that reconnected one timeout, 60 s on Linux.) An entry from
-//	    another port matches only if its connection is gone. Only results are
+//	    another port matches only if its connection is gone, or its client has
+//	    closed his end. Where the first run ends before it began, because its
+//	    connection failed, the connection that waits is closed. Only results are
 //	    kept, no errors of RPC, and none that the handler marked with NoKeep.
 //	R10 Contexts. A handler's context is cancelled by Close. That of an
 //	    Idempotent procedure is cancelled also when its connection fails; the end

@@ -208,7 +208,7 @@ func startServer(tb testing.TB, cfg Config) (*Server, string) {
 		}
 		eventually(tb, "the server to leave nothing", func() bool {
 			st := s.Stats()
-			return st.Conns == 0 && st.InFlight == 0 && st.BytesFlight == 0 && st.Workers == 0 &&
+			return st.Conns == 0 && st.InFlight == 0 && st.BytesFlight == 0 && s.arriving.load() == 0 && st.Workers == 0 &&
 				runtime.NumGoroutine() <= before
 		})
 	})

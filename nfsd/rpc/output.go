@@ -4,6 +4,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // segment is a piece of output: one or more whole replies.
@@ -25,10 +26,10 @@ const maxSegments = 1024
 // their way out and what bounds them.
 type output struct {
 	mu       sync.Mutex
-	changed  sync.Cond // on mu; only the reader waits
-	calls    int       // parked calls, and replies this connection waits for
-	used     int64     // bytes in flight
-	loose    int       // loose segments queued or being sent
+	changed  sync.Cond    // on mu; only the reader waits
+	calls    int          // parked calls, and replies this connection waits for
+	used     atomic.Int64 // bytes in flight, with those waited for; changed under mu
+	loose    int          // loose segments queued or being sent
 	queue    []segment
 	flushing bool  // somebody sends; everybody else only queues
 	failed   error // why the connection ends; set once, nothing is sent after
@@ -104,7 +105,7 @@ func (c *conn) ended() {
 // held.
 func (c *conn) fits(n int64, slots int) bool {
 	return c.calls+slots <= c.s.cfg.MaxCalls &&
-		(n == 0 || c.used == 0 || c.used+n <= c.s.cfg.MaxConnBytes)
+		(n == 0 || c.used.Load() == 0 || c.used.Load()+n <= c.s.cfg.MaxConnBytes)
 }
 
 // admit waits until n bytes and slots calls may be in flight and counts them; it
@@ -125,20 +126,37 @@ func (c *conn) admit(n int64, slots int) bool {
 		return false
 	}
 	c.calls += slots
-	c.used += n
+	c.used.Add(n)
 	c.mu.Unlock()
 	if n == 0 || c.s.budget.tryTake(n) {
 		return true
 	}
 	c.flush()
-	if c.s.budget.take(n, c.dead) {
+	if c.s.budget.take(n, &c.used, c.dead) {
 		return true
 	}
 	c.mu.Lock()
 	c.calls -= slots
-	c.used -= n
+	c.used.Add(-n)
 	c.mu.Unlock()
 	return false
+}
+
+// admitRecord is admit for a large record that has only begun. All of these share half
+// of the server's bytes: who begins records and does not end them holds up others who
+// send large records, and nobody else.
+func (c *conn) admitRecord(n int64) bool {
+	if !c.s.arriving.tryTake(n) {
+		c.flush() // nobody else would while we wait
+		if !c.s.arriving.take(n, &c.used, c.dead) {
+			return false
+		}
+	}
+	if !c.admit(n, 0) {
+		c.s.arriving.give(n)
+		return false
+	}
+	return true
 }
 
 // force counts n bytes in flight without asking.
@@ -147,7 +165,7 @@ func (c *conn) force(n int64) {
 		return
 	}
 	c.mu.Lock()
-	c.used += n
+	c.used.Add(n)
 	c.mu.Unlock()
 	c.s.budget.force(n)
 }
@@ -158,7 +176,7 @@ func (c *conn) give(n int64) {
 		return
 	}
 	c.mu.Lock()
-	c.used -= n
+	c.used.Add(-n)
 	c.changed.Signal()
 	c.mu.Unlock()
 	c.s.budget.give(n)
@@ -209,8 +227,10 @@ func (c *conn) seal() {
 	c.queue = append(c.queue, segment{b: out.b[:n], buf: out, loose: true})
 }
 
-// push queues an inline reply that has its own buffer, after those gathered.
+// push queues an inline reply that has its own buffer, after those gathered. It is
+// sent when enough has gathered (loop).
 func (c *conn) push(seg segment) {
+	c.pushed += len(seg.b)
 	c.mu.Lock()
 	c.seal()
 	if c.failed == nil {
@@ -226,6 +246,7 @@ func (c *conn) push(seg segment) {
 // is sending, who will. It returns when that is done; an error ends the
 // connection.
 func (c *conn) flush() {
+	c.pushed = 0
 	c.mu.Lock()
 	c.seal()
 	if c.flushing || len(c.queue) == 0 {

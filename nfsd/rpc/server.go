@@ -33,11 +33,13 @@ type Server struct {
 	cfg    Config
 	log    *slog.Logger
 	budget budget
-	pool   pool
-	cache  *replyCache
-	ctx    context.Context // cancelled by Close
-	cancel context.CancelFunc
-	clock  atomic.Int64 // nanoseconds since NewServer, set by the sweeper; never 0
+	// arriving bounds the part of budget that large records under way have.
+	arriving budget
+	pool     pool
+	cache    *replyCache
+	ctx      context.Context // cancelled by Close
+	cancel   context.CancelFunc
+	clock    atomic.Int64 // nanoseconds since NewServer, set by the sweeper; never 0
 
 	abuse, panics limitedLog
 
@@ -63,6 +65,7 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg:       cfg,
 		log:       cfg.Logger,
 		budget:    budget{limit: cfg.MaxBytes},
+		arriving:  budget{limit: cfg.MaxBytes / 2},
 		cache:     newReplyCache(cfg.ReplyCache),
 		abuse:     limitedLog{limit: rate.NewLimiter(1, 10)},
 		panics:    limitedLog{limit: rate.NewLimiter(1, 10)},
@@ -167,14 +170,14 @@ func (s *Server) start(nc net.Conn) {
 	}
 }
 
-// evict closes the connection that has been idle longest, if one has been long
-// enough. It leaves by itself; until then there is one too many. mu is held.
+// evict closes the connection whose client has done nothing for longest, if one has
+// for long enough: said nothing, begun a record, left replies. It leaves by itself; until then there is one too many. mu is held.
 func (s *Server) evict() bool {
 	var oldest *conn
 	longest := s.cfg.EvictIdle
 	now := s.clock.Load()
 	for c := range s.conns {
-		if d := c.idleFor(now); d >= longest && c.reason() == nil {
+		if d := c.stalledFor(now); d >= longest && c.reason() == nil {
 			oldest, longest = c, d
 		}
 	}
@@ -283,8 +286,9 @@ func (s *Server) sweeper() {
 			conns = append(conns, c)
 		}
 		s.mu.Unlock()
+		pressed := s.budget.pressed() || s.arriving.pressed()
 		for _, c := range conns {
-			c.sweep(now)
+			c.sweep(now, pressed)
 		}
 		clear(conns)
 		conns = conns[:0]
