@@ -107,7 +107,8 @@
 //	Q22  A handle of another length than ours, up to 64 bytes, is BADHANDLE: another
 //	     server's. Longer is no nfs_fh3: GARBAGE_ARGS.
 //	Q23  Bytes after the arguments are ignored (nfsd/xdr, X4).
-//	Q24  uid and gid 2^32-1 mean "leave alone" to chown(2) and cannot be set: INVAL.
+//	Q24  uid and gid 2^32-1 mean "leave alone" to chown(2) and cannot be set: INVAL. A
+//	     caller who claims one is the anonymous user, as with knfsd, whatever the export.
 //	Q25  RENAME and LINK between two exports are XDEV, even where the directories are
 //	     of one file system: else a client could carry the identity that one export
 //	     gives it into the other. knfsd does the same.

@@ -158,7 +158,7 @@ func (s *Server) setLimits(o *Options) error {
 		return fmt.Errorf("nfsd: MaxRecord of %d bytes: a WRITE of WriteMax needs %d", o.RPC.MaxRecord, record)
 	}
 	if o.RPC.MaxReply == 0 {
-		o.RPC.MaxReply = int(max(s.readMax, s.dirMax)) + headRoom
+		o.RPC.MaxReply = int(max(s.readMax, s.dirMax, mount3.ListMax)) + headRoom
 	}
 	return nil
 }

@@ -91,7 +91,9 @@ func (s *Server) newGrant(c *rpc.Call, r *root) *grant {
 func securePort(a netip.AddrPort) bool { return !a.IsValid() || a.Port() < securePorts }
 
 // squash is the identity to act as for cred (exports(5), "User ID Mapping").
-// AUTH_NONE carries no identity and is squashed always.
+// AUTH_NONE carries no identity and is squashed always; so is an id of 2^32-1, which
+// is none (Q24): chown(2) of a new file to it would leave the file the server's own,
+// a set-id file of root's for whoever asks. knfsd does the same (nfsd_setuser).
 func squash(cred *rpc.Cred, o *ClientOptions, force *Identity) *vfs.Who {
 	switch {
 	case force != nil:
@@ -99,20 +101,18 @@ func squash(cred *rpc.Cred, o *ClientOptions, force *Identity) *vfs.Who {
 	case o.AllSquash || cred.Flavor != rpc.AuthSys:
 		return &vfs.Who{UID: o.AnonUID, GID: o.AnonGID}
 	}
+	anonymous := func(id uint32) bool { return id == noID || id == 0 && o.RootSquash }
 	w := &vfs.Who{UID: cred.UID, GID: cred.GID, Groups: cred.GIDs}
-	if !o.RootSquash {
-		return w
-	}
-	if w.UID == 0 {
+	if anonymous(w.UID) {
 		w.UID = o.AnonUID
 	}
-	if w.GID == 0 {
+	if anonymous(w.GID) {
 		w.GID = o.AnonGID
 	}
-	if slices.Contains(w.Groups, 0) {
+	if slices.ContainsFunc(w.Groups, anonymous) {
 		w.Groups = slices.Clone(w.Groups)
 		for i, g := range w.Groups {
-			if g == 0 {
+			if anonymous(g) {
 				w.Groups[i] = o.AnonGID
 			}
 		}

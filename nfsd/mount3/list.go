@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sheaf/nfsd/rpc"
+	"sheaf/nfsd/xdr"
 )
 
 // Mount is a mount that a client told of.
@@ -17,16 +18,20 @@ type Mount struct {
 	Since  time.Time
 }
 
+// encoded is the size of m in the reply to DUMP, in bytes.
+func (m *Mount) encoded() int { return 4 + xdr.OpaqueSize(len(m.Host)) + xdr.OpaqueSize(len(m.Dir)) }
+
 // list is the list of mounts, oldest first.
 type list struct {
-	limit int
+	limit int // mounts
 
 	mu     sync.Mutex
 	mounts []Mount
+	size   int // bytes, encoded
 }
 
-// add puts a mount at the end; one that is there moves. The oldest goes if there
-// are too many.
+// add puts a mount at the end; one that is there moves. The oldest go if there are too
+// many, or if they take more than ListMax.
 func (l *list) add(c *rpc.Call, dir string) {
 	m := Mount{Client: c.Client.Addr(), Dir: dir, Since: time.Now()}
 	if m.Client.IsValid() {
@@ -34,20 +39,42 @@ func (l *list) add(c *rpc.Call, dir string) {
 	} else {
 		m.Host = c.Cred.Machine[:min(len(c.Cred.Machine), NameMax)]
 	}
-	l.remove(m.Client, func(old *Mount) bool { return old.Dir == dir })
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.mounts) >= l.limit {
-		l.mounts = slices.Delete(l.mounts, 0, len(l.mounts)-l.limit+1)
-	}
+	l.drop(m.Client, func(old *Mount) bool { return old.Dir == dir })
 	l.mounts = append(l.mounts, m)
+	l.size += m.encoded()
+	old := 0
+	for len(l.mounts)-old > l.limit || l.size > ListMax {
+		l.size -= l.mounts[old].encoded()
+		old++
+	}
+	l.mounts = slices.Delete(l.mounts, 0, old)
 }
 
 // remove takes away those mounts of a client that match.
 func (l *list) remove(client netip.Addr, match func(*Mount) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mounts = slices.DeleteFunc(l.mounts, func(m Mount) bool { return m.Client == client && match(&m) })
+	l.drop(client, match)
+}
+
+// drop is remove; mu is held.
+func (l *list) drop(client netip.Addr, match func(*Mount) bool) {
+	l.mounts = slices.DeleteFunc(l.mounts, func(m Mount) bool {
+		gone := m.Client == client && match(&m)
+		if gone {
+			l.size -= m.encoded()
+		}
+		return gone
+	})
+}
+
+// encoded is the size of the list in the reply to DUMP, in bytes, without its end.
+func (l *list) encoded() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.size
 }
 
 // all is a copy of the list.

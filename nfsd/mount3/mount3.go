@@ -9,8 +9,10 @@ package mount3
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	nfs "github.com/willscott/go-nfs"
+	"golang.org/x/time/rate"
 
 	"sheaf/nfsd/rpc"
 	"sheaf/nfsd/xdr"
@@ -26,9 +28,16 @@ const (
 	PathMax = nfs.MntPathLen
 	// NameMax is the longest name of a host in the list, in bytes (MNTNAMLEN).
 	NameMax = nfs.MNTNameLen
-	// DefaultMaxMounts is how many mounts the list holds at most. One takes some
-	// 1.5 kB at worst, and a reply to DUMP with all of them as much.
+	// DefaultMaxMounts is how many mounts the list holds at most.
 	DefaultMaxMounts = 4096
+	// ListMax bounds the encoded list of mounts, in bytes, and so a reply to DUMP:
+	// room for DefaultMaxMounts of usual length, while a client that mounts "/./././…"
+	// in all its spellings would bring 4.4 MiB into every reply.
+	ListMax = 512 << 10
+	// logRate and logBurst bound the lines logged about mounts, for a second and at
+	// once: anybody who reaches the port can make them.
+	logRate  = 2
+	logBurst = 50
 )
 
 // Backend knows the exports.
@@ -51,6 +60,8 @@ type Export struct {
 type Server struct {
 	backend Backend
 	log     *slog.Logger
+	limit   *rate.Limiter // of lines in log
+	quiet   atomic.Int64  // lines not logged since the last one
 	list    list
 }
 
@@ -60,7 +71,7 @@ func New(b Backend, maxMounts int, log *slog.Logger) *Server {
 	if maxMounts <= 0 {
 		maxMounts = DefaultMaxMounts
 	}
-	return &Server{backend: b, log: log, list: list{limit: maxMounts}}
+	return &Server{backend: b, log: log, limit: rate.NewLimiter(logRate, logBurst), list: list{limit: maxMounts}}
 }
 
 // Mounts is the list of mounts, oldest first.
@@ -132,12 +143,27 @@ func statusOf(err error) nfs.MountStatus {
 }
 
 // decodePath decodes a dirpath. One that is longer than the protocol allows is
-// still answered with an error of the program, not of RPC.
+// still answered with an error of the program, not of RPC; of it no more is copied
+// than shows that it is too long.
 func decodePath(args []byte) (string, bool) {
 	var d xdr.Decoder
 	d.Reset(args)
 	b := d.String(1<<32 - 1) // a sub-slice of the record, which is bounded
-	return string(b), d.Err() == nil
+	return string(b[:min(len(b), PathMax+1)]), d.Err() == nil
+}
+
+// tell logs what became of a MNT, unless too much was logged lately.
+func (s *Server) tell(c *rpc.Call, dir string, err error) {
+	if !s.limit.Allow() {
+		s.quiet.Add(1)
+		return
+	}
+	args := []any{"op", "MNT", "client", c.Client, "path", dir[:min(len(dir), PathMax)], "suppressed", s.quiet.Swap(0)}
+	if err != nil {
+		s.log.Warn("a mount was refused", append(args, "err", err)...)
+		return
+	}
+	s.log.Info("mounted", args...)
 }
 
 // mnt is MNT: it gives the handle and the flavors that the caller may use.
@@ -147,12 +173,10 @@ func (s *Server) mnt(ctx context.Context, c *rpc.Call, out []byte) ([]byte, rpc.
 		return out, rpc.GarbageArgs
 	}
 	handle, err := s.backend.Mount(ctx, c, dir)
-	shown := dir[:min(len(dir), PathMax)]
+	s.tell(c, dir, err)
 	if err != nil {
-		s.log.Warn("a mount was refused", "op", "MNT", "client", c.Client, "path", shown, "err", err)
 		return xdr.AppendUint32(out, uint32(statusOf(err))), rpc.Done
 	}
-	s.log.Info("mounted", "op", "MNT", "client", c.Client, "path", shown)
 	s.list.add(c, dir)
 	out = xdr.AppendUint32(out, uint32(nfs.MountStatusOk))
 	out = xdr.AppendOpaque(out, handle)
@@ -176,18 +200,20 @@ func (s *Server) umntAll(_ context.Context, c *rpc.Call, out []byte) ([]byte, rp
 	return out, rpc.Done
 }
 
-func (s *Server) dumpSize([]byte) int {
-	n := 4
-	for _, m := range s.list.all() {
-		n += 4 + xdr.OpaqueSize(len(m.Host)) + xdr.OpaqueSize(len(m.Dir))
-	}
-	return n
-}
+// listEnd is the end of a list on the wire, in bytes.
+const listEnd = 4
+
+func (s *Server) dumpSize([]byte) int { return s.list.encoded() + listEnd }
 
 // dump is DUMP: the list of mounts.
 func (s *Server) dump(_ context.Context, c *rpc.Call, out []byte) ([]byte, rpc.Verdict) {
-	out = c.Reserve(out, s.dumpSize(nil))
-	for _, m := range s.list.all() {
+	mounts := s.list.all()
+	n := listEnd
+	for i := range mounts {
+		n += mounts[i].encoded()
+	}
+	out = c.Reserve(out, n)
+	for _, m := range mounts {
 		out = xdr.AppendBool(out, true)
 		out = xdr.AppendString(out, m.Host)
 		out = xdr.AppendString(out, m.Dir)

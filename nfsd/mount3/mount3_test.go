@@ -1,10 +1,12 @@
 package mount3
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"testing"
 
 	nfs "github.com/willscott/go-nfs"
@@ -62,5 +64,53 @@ func TestListWithoutAddresses(t *testing.T) {
 	l.remove(netip.MustParseAddr("192.0.2.1"), func(*Mount) bool { return true })
 	if len(l.all()) != 2 {
 		t.Error("another client's mounts were removed")
+	}
+}
+
+// admitting is a Backend that mounts whatever is asked for.
+type admitting struct{}
+
+func (admitting) Mount(context.Context, *rpc.Call, string) ([]byte, error) {
+	return make([]byte, 60), nil
+}
+
+func (admitting) Exports() []Export { return nil }
+
+// TestHostileMounts: a client that mounts one directory under thousands of long names,
+// and others without an end, get neither a long reply from DUMP nor a long log.
+func TestHostileMounts(t *testing.T) {
+	var log bytes.Buffer
+	s := New(admitting{}, 0, slog.New(slog.NewTextHandler(&log, nil)))
+	c := &rpc.Call{Cred: &rpc.Cred{}}
+	const n = DefaultMaxMounts
+	for i := range n {
+		dir := fmt.Sprintf("/%0*d", PathMax-1, i)
+		c.Args = xdr.AppendString(nil, dir)
+		if _, v := s.mnt(t.Context(), c, nil); v != rpc.Done {
+			t.Fatal(v)
+		}
+	}
+	out, v := s.dump(t.Context(), c, make([]byte, 0, ListMax+listEnd))
+	if v != rpc.Done || len(out) > ListMax+listEnd || len(out) < ListMax-2*PathMax || len(out) != s.dumpSize(nil) {
+		t.Errorf("DUMP answers with %d bytes, %d announced", len(out), s.dumpSize(nil))
+	}
+	if got := s.Mounts(); got[len(got)-1].Dir != fmt.Sprintf("/%0*d", PathMax-1, n-1) {
+		t.Errorf("the newest is %q", got[len(got)-1].Dir)
+	}
+	if lines := bytes.Count(log.Bytes(), []byte{'\n'}); lines < logBurst || lines > 2*logBurst {
+		t.Errorf("%d lines logged", lines)
+	}
+	if _, v := s.umntAll(t.Context(), c, nil); v != rpc.Done || s.dumpSize(nil) != listEnd || len(s.Mounts()) != 0 {
+		t.Errorf("%d bytes are left", s.dumpSize(nil))
+	}
+	c.Args = xdr.AppendOpaque(nil, make([]byte, 1<<20))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, v := s.umnt(t.Context(), c, nil); v != rpc.Done {
+		t.Fatal(v)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+		t.Errorf("a path of 1 MiB made it take %d bytes", n)
 	}
 }

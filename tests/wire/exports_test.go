@@ -32,7 +32,7 @@ func tree(t *testing.T) *vfstest.Model {
 func TestSquash(t *testing.T) {
 	m := tree(t)
 	type ids struct{ uid, gid uint32 }
-	const nobody = vfs.Nobody
+	const nobody, noID = vfs.Nobody, 1<<32 - 1 // the id that chown(2) takes for "leave it alone"
 	for _, tt := range []struct {
 		options string
 		as      ids
@@ -51,6 +51,9 @@ func TestSquash(t *testing.T) {
 		{"rw,all_squash,anonuid=7,anongid=8", ids{1000, 100}, false, ids{7, 8}},
 		{"rw,anonuid=7,anongid=-2", ids{0, 0}, false, ids{7, 1<<32 - 2}},
 		{"rw,no_root_squash,all_squash", ids{0, 0}, false, ids{nobody, nobody}},
+		{"rw", ids{noID, noID}, false, ids{nobody, nobody}},
+		{"rw,no_root_squash", ids{noID, 0}, false, ids{nobody, 0}},
+		{"rw,no_root_squash,anongid=8", ids{1000, noID}, false, ids{1000, 8}},
 	} {
 		s := start(t, m, nil, options(t, "/pub *(insecure,"+tt.options+")\n"))
 		c := s.dial().as(tt.as.uid, tt.as.gid)
