@@ -312,6 +312,9 @@ func (u *Union) Read(ctx context.Context, w *vfs.Who, vn vfs.Node, buf []byte, o
 	if err := perm.ReadFile(w, &a, acl); err != nil {
 		return 0, false, a, err
 	}
+	if off >= a.Size { // nothing to ask for; and reading an empty file would move the atime that EXCLUSIVE keeps
+		return 0, true, a, nil
+	}
 	if w.NoWait {
 		return u.readNow(n, buf, off, a)
 	}
@@ -320,9 +323,6 @@ func (u *Union) Read(ctx context.Context, w *vfs.Who, vn vfs.Node, buf []byte, o
 
 // readNow reads without waiting.
 func (u *Union) readNow(n *node, buf []byte, off uint64, a vfs.Attr) (int, bool, vfs.Attr, error) {
-	if off > 1<<63-1 {
-		return 0, true, a, nil
-	}
 	f := u.files.peek(n)
 	if f == nil {
 		return 0, false, a, vfs.Again
@@ -338,9 +338,6 @@ func atEnd(a *vfs.Attr, off uint64, count, want int) bool {
 }
 
 func (u *Union) readSlow(ctx context.Context, n *node, buf []byte, off uint64, a vfs.Attr) (count int, eof bool, _ vfs.Attr, err error) {
-	if off > 1<<63-1 {
-		return 0, true, a, nil
-	}
 	err = u.again(ctx, func(ctx context.Context) error {
 		f, err := u.files.get(ctx, u, n, false)
 		if err != nil {
