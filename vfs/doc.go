@@ -23,6 +23,9 @@
 // Every method of an FS may be called from any goroutine at any time. A method
 // either has its whole effect or none, as far as any other call can tell, and
 // attributes in a [Change] are those immediately before and after that effect.
+// Data is the exception, as with read(2) on most file systems of Linux: a Read
+// beside a Write to the same bytes may see part of it. Writes beside each other
+// are whole.
 //
 // # Memory
 //

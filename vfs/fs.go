@@ -29,7 +29,8 @@ type FS interface {
 	// SetAttr changes attributes of n. With a guard that differs from n's ctime
 	// nothing is changed and the error is NotSync. Several attributes change
 	// together or not at all. Errors: Perm, Acces, Inval (size of what is no
-	// regular file), IsDir (size of a directory), FBig, NoSpc, ROFS, DQuot.
+	// regular file), IsDir (size of a directory), NotSupp (mode of a symbolic link),
+	// FBig, NoSpc, ROFS, DQuot.
 	SetAttr(ctx context.Context, w *Who, n Node, set *SetAttr, guard *Time) (Change, error)
 
 	// Access is the subset of want that w has on n.
@@ -59,8 +60,8 @@ type FS interface {
 	Commit(ctx context.Context, w *Who, n Node, off, count uint64) (Verifier, Change, error)
 
 	// Make makes name in dir and gives the new object's attributes and dir's
-	// change. Errors: Exist, NotDir, Acces, NoSpc, DQuot, ROFS, BadType, Inval,
-	// NameTooLong (of a Target too).
+	// change. Errors: Exist, NotDir, Acces, Perm (a device, by who is not the
+	// superuser), NoSpc, DQuot, ROFS, BadType, Inval, NameTooLong (of a Target too).
 	Make(ctx context.Context, w *Who, dir Node, name Name, how *How) (Attr, Change, error)
 
 	// Link gives n one more name. Errors: Exist, NotDir, IsDir (n is a directory: Perm
