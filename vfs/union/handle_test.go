@@ -158,6 +158,19 @@ func TestCookies(t *testing.T) {
 		}
 	}
 	check("after removals")
+	for i := range 10 { // some take a cookie that another has left
+		name := fmt.Sprintf("again%0*d", i%5+2, i)
+		names[name] = true
+		s.mk(t, d.Node, name, vfs.Regular)
+	}
+	for name := range names {
+		if rand.IntN(3) == 0 {
+			_, err := s.u.Remove(t.Context(), who, d.Node, vfs.MustName(name))
+			must(t, err)
+			s.mk(t, d.Node, name, vfs.Regular)
+		}
+	}
+	before = cookies()
 	s.restart(t)
 	open()
 	check("after restart")

@@ -365,7 +365,7 @@ func (u *Union) separate(ctx context.Context, d *node, all []*entry) error {
 			e.cookie = nextCookie(e.cookie)
 		}
 		taken[e.cookie] = true
-		u.rememberCookie(ctx, d, e)
+		u.rememberCookie(ctx, d, e, true)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].cookie < all[j].cookie })
 	return nil
@@ -401,6 +401,7 @@ func (u *Union) storedCookies(d *node) (map[vfs.Name]vfs.Cookie, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
+	u.collided.Store(true)
 	m := make(map[vfs.Name]vfs.Cookie, len(list))
 	for _, c := range list {
 		m[c.Name] = c.Cookie
@@ -408,11 +409,20 @@ func (u *Union) storedCookies(d *node) (map[vfs.Name]vfs.Cookie, error) {
 	return m, nil
 }
 
-func (u *Union) rememberCookie(ctx context.Context, d *node, e *entry) {
-	if u.opt.Index == nil {
+// rememberCookie keeps the cookie of a name where that is not the name's hash, and else forgets
+// what was kept when another had the hash.
+func (u *Union) rememberCookie(ctx context.Context, d *node, e *entry, moved bool) {
+	if u.opt.Index == nil || !moved && !u.collided.Load() {
 		return
 	}
-	if err := u.opt.Index.PutCollision(ctx, d.id, meta.Collision{Name: e.name, Cookie: e.cookie}); err != nil && !errors.Is(err, meta.ErrPaused) {
+	var err error
+	if moved {
+		u.collided.Store(true)
+		err = u.opt.Index.PutCollision(ctx, d.id, meta.Collision{Name: e.name, Cookie: e.cookie})
+	} else {
+		err = u.opt.Index.DeleteCollision(ctx, d.id, e.name)
+	}
+	if err != nil && !errors.Is(err, meta.ErrPaused) {
 		u.log.Warn("cookie cannot be remembered; it may change at a restart", "op", "readdir", "node", d.id, "name", e.name.String(), "err", err)
 	}
 }

@@ -311,9 +311,7 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	grown := d.names.bytes - before
 	d.mu.Unlock()
 	u.charge(grown)
-	if moved {
-		u.rememberCookie(ctx, d, &fresh)
-	}
+	u.rememberCookie(ctx, d, &fresh, moved)
 }
 
 // upsert puts e into the table of d, or brings what is there up to date; moved: its
@@ -325,7 +323,7 @@ func (u *Union) upsert(d *node, e *entry) (moved bool) {
 		t.setType(o, e.typ)
 		e.cookie = o.cookie
 		o.phys, o.vols, o.ino, o.node, o.seen, o.at = e.phys, e.vols, e.ino, e.node, e.seen, e.at
-		return false
+		return u.collided.Load() && o.cookie != u.hash(o.name)
 	}
 	e.cookie, moved = u.cookieFor(d, e.name)
 	kept := *e

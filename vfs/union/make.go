@@ -435,9 +435,7 @@ func (u *Union) addName(ctx context.Context, d *node, at place, n *node, vols vo
 	grown, moved := u.addEntry(d, &e)
 	d.mu.Unlock()
 	u.charge(grown)
-	if moved {
-		u.rememberCookie(ctx, d, &e)
-	}
+	u.rememberCookie(ctx, d, &e, moved)
 }
 
 // addEntry is addName in memory; it gives the bytes that were added, and whether the cookie is not the

@@ -417,9 +417,7 @@ func (u *Union) moveName(ctx context.Context, r *renaming, target place) {
 	}
 	a.mu.Unlock()
 	u.charge(grown - freed)
-	if moved {
-		u.rememberCookie(ctx, r.to, &e)
-	}
+	u.rememberCookie(ctx, r.to, &e, moved)
 }
 
 // moveObject renames what is not a directory. What it replaces on another volume is set aside

@@ -21,9 +21,10 @@ type spaces struct {
 }
 
 type spaceOf struct {
-	at  int64 // 0: never asked
-	s   volume.Space
-	err error
+	at     int64 // 0: never asked
+	asking bool
+	s      volume.Space
+	err    error
 }
 
 // candidate is what the policy is told of volume v.
@@ -35,18 +36,28 @@ func (u *Union) candidate(ctx context.Context, v int) placement.Volume {
 	}
 }
 
-// spaceOn is the room on volume v as of spaceTrust.
+// spaceOn is the room on volume v. Once known it is asked for again in the background: a volume
+// that is slow must not keep creations on others waiting.
 func (u *Union) spaceOn(ctx context.Context, v int) (volume.Space, error) {
-	now := u.now()
 	u.space.mu.Lock()
-	o := u.space.of[v]
-	u.space.mu.Unlock()
-	if o.at != 0 && now-o.at < int64(spaceTrust) {
-		return o.s, o.err
+	o := &u.space.of[v]
+	if o.at == 0 {
+		u.space.mu.Unlock()
+		return u.askSpace(ctx, v)
 	}
+	if u.now()-o.at >= int64(spaceTrust) && !o.asking {
+		o.asking = true
+		u.tasks.Go(func() { _, _ = u.askSpace(u.background, v) }) // kept with the answer
+	}
+	s, err := o.s, o.err
+	u.space.mu.Unlock()
+	return s, err
+}
+
+func (u *Union) askSpace(ctx context.Context, v int) (volume.Space, error) {
 	s, err := u.vols[v].v.Space(ctx)
 	u.space.mu.Lock()
-	u.space.of[v] = spaceOf{now, s, err}
+	u.space.of[v] = spaceOf{at: u.now(), s: s, err: err}
 	u.space.mu.Unlock()
 	return s, err
 }

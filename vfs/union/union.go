@@ -97,6 +97,7 @@ type Union struct {
 
 	background context.Context // of what outlives a call
 	stop       context.CancelFunc
+	tasks      sync.WaitGroup // beside calls and walks
 
 	shifting atomic.Int64  // names being moved
 	shifts   atomic.Uint64 // names that were moved
@@ -249,8 +250,9 @@ func (u *Union) Close() error {
 	}
 	err := u.files.closeAll(u)
 	u.scans.wait()
-	u.dirs.closeAll()
 	u.stop()
+	u.tasks.Wait()
+	u.dirs.closeAll()
 	return err
 }
 
