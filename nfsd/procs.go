@@ -83,11 +83,14 @@ const (
 	noChange2 = 4 // two of them (RENAME)
 )
 
-// refuse answers err with n missing attributes, or asks for a worker.
+// refuse answers err with n missing attributes, or asks for a worker. Nothing was
+// done, so the call may be run again and its reply is not kept: else who has no right
+// to anything could fill the reply cache and push out the replies of others.
 func (s *Server) refuse(c *rpc.Call, out []byte, err error, n int) ([]byte, rpc.Verdict) {
 	if again(c, err) {
 		return out, rpc.Again
 	}
+	c.NoKeep()
 	out = xdr.AppendUint32(out, s.code(c, err))
 	for range n {
 		out = xdr.AppendBool(out, false)

@@ -97,7 +97,7 @@ func (s *Server) list(ctx context.Context, c *rpc.Call, out []byte, args *dirArg
 		return s.refuse(c, out[:start], err, noAttr)
 	}
 	dir, eof, err := s.fs.ReadDir(ctx, g.who(c), n, max(args.cookie, dotDotCookie), args.plus, p.each)
-	if err == nil && p.full && p.entries == 0 {
+	if err == nil && p.entries == 0 && (p.full || size < dirHead+dirTail) { // an empty listing has a size too
 		err = vfs.TooSmall
 	}
 	if err != nil {

@@ -196,7 +196,10 @@ func (s *Server) resolveSlow(ctx context.Context, c *rpc.Call, t *table, id uint
 	if r := t.byID[id]; r != nil {
 		return s.grantFor(c, t, r), nil
 	}
-	if c.NoWait && !t.complete() {
+	if t.complete() { // whoever replaces it just now has tableMu, for as long as a volume takes
+		return nil, t.missing()
+	}
+	if c.NoWait {
 		return nil, vfs.Again
 	}
 	t, err := s.findAgain(ctx)

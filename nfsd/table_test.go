@@ -127,6 +127,24 @@ func TestExportNeverThere(t *testing.T) {
 	})
 }
 
+// TestUnknownExportWaitsForNobody: the exports are being loaded, which takes as long as
+// a volume does; a handle of an export that is not there is answered meanwhile.
+func TestUnknownExportWaitsForNobody(t *testing.T) {
+	s := newServer(t, newOneFile(), "/ *(rw,insecure)\n", slog.New(slog.DiscardHandler))
+	s.tableMu.Lock()
+	defer s.tableMu.Unlock()
+	done := make(chan nfs.NFSStatus, 1)
+	go func() { done <- getAttr(t, s, 12345, newOneFile().file.Node) }()
+	select {
+	case st := <-done:
+		if st != nfs.NFSStatusStale {
+			t.Errorf("%d, want STALE", st)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the exports")
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	m := vfstest.NewModel(vfstest.ModelOptions{})
 	for want, o := range map[string]Options{

@@ -351,6 +351,13 @@ func TestReadDir(t *testing.T) {
 	for _, count := range []uint32{0, 100, 120} {
 		c.want(nfs.NFSStatusTooSmall, nfs.NFSProcedureReadDir, dirArgs(d, 0, count))
 		c.want(nfs.NFSStatusTooSmall, nfs.NFSProcedureReadDirPlus, plusArgs(d, 0, count, count))
+		// Behind the last entry a listing is empty, and has a size all the same.
+		end, status := uint64(1<<63-1), nfs.NFSStatusTooSmall
+		if count == 120 {
+			status = nfs.NFSStatusOk
+		}
+		c.want(status, nfs.NFSProcedureReadDir, dirArgs(d, end, count))
+		c.want(status, nfs.NFSProcedureReadDirPlus, plusArgs(d, end, count, count))
 	}
 	c.ok(nfs.NFSProcedureSetAttr, fh(d).set(setMode(0o711)).noGuard())
 	c.as(1000, 1000).want(nfs.NFSStatusAccess, nfs.NFSProcedureReadDir, dirArgs(d, 0, 4096))

@@ -70,6 +70,39 @@ func TestRetransmission(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreNotKept: a call that was refused did nothing and may run again. Kept, the
+// refusals of clients without any right would push the replies of others out.
+func TestRefusalsAreNotKept(t *testing.T) {
+	s := start(t, tree(t), nil, options(t, "/pub *(rw,insecure)\n/home *(ro,insecure)\n"))
+	c := s.dial()
+	pub, home := c.root("/pub"), c.root("/home")
+	for name, tt := range map[string]struct {
+		proc   nfs.NFSProcedure
+		args   args
+		status nfs.NFSStatus
+	}{
+		"no handle": {nfs.NFSProcedureRemove, fh(make([]byte, 60)).str("f"), nfs.NFSStatusBadHandle},
+		"read-only": {nfs.NFSProcedureMkDir, fh(home).str("d").set(settings{}), nfs.NFSStatusROFS},
+		"no name":   {nfs.NFSProcedureRmDir, fh(pub).str(""), nfs.NFSStatusAccess},
+	} {
+		record := c.record(4711, progNFS, 3, uint32(tt.proc), tt.args)
+		for range 2 {
+			if r := decodeResult(t, tt.proc, c.exchange(record)); r.status != tt.status {
+				t.Errorf("%s: %d, want %d", name, r.status, tt.status)
+			}
+		}
+	}
+	if n := s.Stats().RPC.CacheHits; n != 0 {
+		t.Errorf("%d refusals came from the reply cache", n)
+	}
+	record := c.record(4711, progNFS, 3, uint32(nfs.NFSProcedureRmDir), fh(pub).str("none"))
+	c.exchange(record)
+	c.exchange(record)
+	if n := s.Stats().RPC.CacheHits; n != 1 {
+		t.Errorf("%d hits, but the file system's own answer is kept", n)
+	}
+}
+
 // setupCalls is how often the preparation of TestRetransmission calls proc.
 func (c *client) setupCalls(proc nfs.NFSProcedure) uint64 {
 	switch proc {
