@@ -223,8 +223,8 @@ func TestConfigurationMistakes(t *testing.T) {
 		{"pattern with a slash", good + "hide: ['a/b']\n", nil, []string{`hide: "a/b" is no pattern for a name`}},
 		{"bad export", good, []string{"--export", "/ 10.0.0.1(frobnicate)"}, []string{"exports: ", "frobnicate", "(from --export)"}},
 		{"export without a path", good + "exports: ['10.0.0.1(rw)']\n", nil, []string{"exports: ", "sheaf.yaml:3"}},
-		{"unknown flag", good, []string{"--volumes", "a=/x"}, []string{"unknown flag: --volumes"}},
-		{"too many arguments", good, []string{"extra"}, []string{`unknown command "extra"`}},
+		{"unknown flag", good, []string{"--volumes", "a=/x"}, []string{"unknown flag: --volumes; see sheaf config print --help"}},
+		{"too many arguments", good, []string{"extra"}, []string{`unknown command "extra"`, "see sheaf config print --help"}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			args := []string{"config", "print"}

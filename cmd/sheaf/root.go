@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"sheaf/cmd/sheaf/share"
 )
@@ -113,7 +114,13 @@ directories: taken out of the share, each has the files it keeps at their paths.
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if !errors.As(err, &unknown) {
+			return usageError{err}
+		}
+		return usageError{seeHelp(cmd, err)}
+	})
 	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newVolume(io), newConfig(io), newVersion(io))
 	wrapArgs(root)
 	return root
@@ -128,13 +135,18 @@ func wrapArgs(c *cobra.Command) {
 	}
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usageError{err}
+			return usageError{seeHelp(cmd, err)}
 		}
 		return nil
 	}
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+// seeHelp says where the right command line is described.
+func seeHelp(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 }
 
 // jsonFlag adds --json to a command that reads.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sheaf/vfs/union"
 )
 
 // Config says what to serve and how. [Defaults] is where to begin; the meaning,
@@ -120,6 +122,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Volumes) == 0 {
 		add("volumes", "give at least one, --volume NAME=DIR or a list in the file", "none is given")
+	}
+	if n := len(c.Volumes); n > union.MaxVolumes {
+		add("volumes", "join some of them, or serve them as two shares", "%d are given, and a share has at most %d", n, union.MaxVolumes)
 	}
 	names := map[string]bool{}
 	for _, v := range c.Volumes {

@@ -159,6 +159,8 @@ func Dial(ctx context.Context, state string) (*Client, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%w with state directory %q", ErrNotRunning, state)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("control socket of the server: %w; ask as the user who runs it", err)
 	case err != nil:
 		return nil, fmt.Errorf("control socket of the server: %w", err)
 	}

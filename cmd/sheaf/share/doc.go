@@ -37,5 +37,6 @@
 // request, and be killed by the volume's being full, spikes §7); a directory
 // without a marker unless adoption is asked for; a volume that another server
 // has; a copy of a volume; two volumes with one id; volumes of two shares; a
-// member that is not configured. Markers are written only after all of that.
+// member that is not configured. Markers are written only after all of that, and
+// after the address to listen on was taken.
 package share

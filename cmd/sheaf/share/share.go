@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -63,7 +64,7 @@ type engine interface {
 // served before [Share.Serve], but clients' connections are accepted by
 // the system. The checks and their order are in the package's documentation.
 func Open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
-	s, err := open(ctx, cfg, opt)
+	s, err := open(ctx, cfg, opt, (*Share).bind)
 	if err != nil {
 		return nil, err
 	}
@@ -77,15 +78,16 @@ func Open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
 // adopted. Its locks are taken meanwhile. What is learned goes to the index.
 func Inspect(ctx context.Context, cfg Config, opt Options) (Inspector, error) {
 	cfg.Adopt = false
-	s, err := open(ctx, cfg, opt)
+	s, err := open(ctx, cfg, opt, nil)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// open does what does not need the network.
-func open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
+// open does all that a share needs to answer. bind, if there is one, is called
+// when the state directory is locked and before anything is written to a volume.
+func open(ctx context.Context, cfg Config, opt Options, bind func(*Share, context.Context) error) (*Share, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
@@ -100,17 +102,37 @@ func open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
 	if err := checkDirs(&s.cfg); err != nil {
 		return nil, err
 	}
-	if err := s.openVolumes(ctx); err != nil {
+	if s.state, err = openState(s.cfg.State); err != nil {
+		return nil, err
+	}
+	if bind != nil {
+		err = bind(s, ctx)
+	}
+	if err == nil {
+		err = s.openVolumes(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// openVolumes wires state, volumes, shared flushes and index to the union.
-func (s *Share) openVolumes(ctx context.Context) (err error) {
-	if s.state, err = openState(s.cfg.State); err != nil {
-		return err
+// bind takes the address. That comes before the volumes, so that a server that
+// cannot have it has not adopted any.
+func (s *Share) bind(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	s.listen, err = lc.Listen(ctx, "tcp", s.cfg.Listen)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; ports below 1024 are not for ordinary users, choose another with --listen", err)
+	case err != nil:
+		return fmt.Errorf("%w; if another NFS server has the port, choose one with --listen", err)
 	}
+	return nil
+}
+
+// openVolumes wires volumes, shared flushes and index to the union.
+func (s *Share) openVolumes(ctx context.Context) (err error) {
 	if s.members, err = openMembers(ctx, s.cfg.Volumes, s.cfg.Adopt, s.log); err != nil {
 		return err
 	}
@@ -150,16 +172,12 @@ func (s *Share) unionOptions() union.Options {
 	return o
 }
 
-// start makes the engine, listens, and answers at the control socket.
+// start makes the engine, and answers at the control socket.
 func (s *Share) start(ctx context.Context) (err error) {
 	warnAboutFiles(&s.cfg, s.log)
 	s.sayWeaknesses()
 	if s.engine, err = s.newEngine(ctx); err != nil {
 		return err
-	}
-	var lc net.ListenConfig
-	if s.listen, err = lc.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
-		return fmt.Errorf("%w; if another NFS server has the port, choose one with --listen", err)
 	}
 	s.control, err = startControl(s.state, s, s.log)
 	return err

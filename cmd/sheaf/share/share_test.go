@@ -3,14 +3,17 @@ package share
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"sheaf/vfs/union"
 	"sheaf/vfs/volume/local"
 )
 
@@ -173,6 +176,9 @@ func TestPortInUse(t *testing.T) {
 	c.Listen = first.Addr().String()
 	_, err := Open(t.Context(), c, Options{Logger: testLogger(t)})
 	wantError(t, err, "address already in use", "--listen")
+	if entries, err := os.ReadDir(c.Volumes[0].Dir); err != nil || len(entries) > 0 {
+		t.Errorf("a server that cannot listen left %v, %v", entries, err)
+	}
 
 	// What was taken was given back.
 	c.Listen = "127.0.0.1:0"
@@ -299,4 +305,58 @@ func TestMountCommand(t *testing.T) {
 	if got := s.MountCommand(); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
+}
+
+func TestTooManyVolumes(t *testing.T) {
+	base := tempDir(t)
+	var names []string
+	for i := range union.MaxVolumes + 1 {
+		names = append(names, fmt.Sprintf("v%d", i))
+	}
+	c := shareConfig(t, base, names...)
+	_, err := Open(t.Context(), c, Options{Logger: testLogger(t)})
+	wantError(t, err, "volumes: 65 are given", "at most 64")
+	if !IsConfig(err) {
+		t.Error("it is not told apart from a failure")
+	}
+	for _, v := range c.Volumes {
+		if entries, err := os.ReadDir(v.Dir); err != nil || len(entries) > 0 {
+			t.Fatalf("%s was written to: %v, %v", v.Name, entries, err)
+		}
+	}
+	c.Volumes = c.Volumes[:union.MaxVolumes]
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatIsAnotherUsers(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("nothing is another's for root")
+	}
+	base := tempDir(t)
+	closed := filepath.Join(base, "closed")
+	if err := os.Mkdir(closed, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	c := shareConfig(t, base, "a")
+	c.State = filepath.Join(closed, "state")
+	_, err := Open(t.Context(), c, Options{Logger: testLogger(t)})
+	wantError(t, err, "state directory", "permission denied", "--state")
+
+	if err := os.Chmod(closed, 0o000); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Dial(t.Context(), closed)
+	wantError(t, err, "permission denied", "ask as the user who runs it")
+
+	c.State, c.Listen = filepath.Join(base, "state"), "127.0.0.1:111"
+	if l, err := net.Listen("tcp", c.Listen); !errors.Is(err, fs.ErrPermission) {
+		if err == nil {
+			l.Close()
+		}
+		return // this host lets everybody have it, or somebody has it
+	}
+	_, err = Open(t.Context(), c, Options{Logger: testLogger(t)})
+	wantError(t, err, "permission denied", "ports below 1024", "--listen")
 }

@@ -62,11 +62,15 @@ func openState(path string) (*stateDir, error) {
 			Do:      "choose a shorter one",
 		}
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
+	err := os.MkdirAll(path, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	}
-	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("state directory: %w; make it this user's (uid %d), or choose another with --state", err, os.Geteuid())
+	case err != nil:
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if err := lock(f); err != nil {
