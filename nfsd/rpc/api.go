@@ -193,7 +193,7 @@ type Config struct {
 	// one read buffer and three reply buffers of 72 KiB, an idle one none. Large
 	// records that have not arrived completely have half of it at most. When it is
 	// used up, the connections that hold least go first, and the timeouts below
-	// are a sixteenth for those that hold any.
+	// are an eighth for those that hold any.
 	MaxBytes int64
 	// MaxWorkers bounds the goroutines that run calls which must wait. Default
 	// 1,024. They are started as needed and end when idle. Connections that

@@ -50,7 +50,7 @@
 //	    nobody waits for bytes while holding bytes that only he gives back, so
 //	    there is no deadlock, and the excess is one call per connection.
 //	    The connections that hold least are served first, and who holds any while
-//	    others wait has a sixteenth of RecordTimeout and WriteTimeout. Large records
+//	    others wait has an eighth of RecordTimeout and WriteTimeout. Large records
 //	    under way have half of the server's bytes at most, so that who ends none
 //	    holds up large records and nothing else.
 //	R6  Nobody but the reader and the flusher waits for a client. A worker queues its

@@ -113,7 +113,7 @@ func TestHalfRecordsDoNotStarve(t *testing.T) {
 }
 
 // TestGreedyClientsDoNotStarve: clients that ask for all the bytes in flight and take no
-// reply have a sixteenth of WriteTimeout once somebody else waits.
+// reply have an eighth of WriteTimeout once somebody else waits.
 func TestGreedyClientsDoNotStarve(t *testing.T) {
 	s, addr := startServer(t, Config{
 		Programs: testPrograms(), MaxConnBytes: 4 << 20, MaxBytes: 6 << 20, WriteTimeout: 8 * time.Second,
