@@ -115,11 +115,10 @@ directories: taken out of the share, each has the files it keeps at their paths.
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		var unknown *pflag.NotExistError
-		if !errors.As(err, &unknown) {
-			return usageError{err}
+		if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
+			err = seeHelp(cmd, err)
 		}
-		return usageError{seeHelp(cmd, err)}
+		return usageError{err}
 	})
 	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newVolume(io), newConfig(io), newVersion(io))
 	wrapArgs(root)
