@@ -10,12 +10,12 @@ import (
 	"sheaf/vfs/volume"
 )
 
-// fresh reports whether n's attributes may be told without asking. Needs n.mu.
-func (u *Union) fresh(n *node) bool {
+// fresh reports whether n's attributes may be told without asking at the time now. Needs n.mu.
+func (u *Union) fresh(n *node, now int64) bool {
 	if n.attrAt == 0 {
 		return false
 	}
-	if u.now()-n.attrAt < u.trust {
+	if now-n.attrAt < u.trust {
 		return true
 	}
 	if u.exempt {
@@ -30,13 +30,16 @@ func (u *Union) fresh(n *node) bool {
 }
 
 // peek is n's attributes if memory knows them.
-func (u *Union) peek(n *node) (a vfs.Attr, ok bool, err error) {
+func (u *Union) peek(n *node) (a vfs.Attr, ok bool, err error) { return u.peekAt(n, u.now()) }
+
+// peekAt is peek at the time now.
+func (u *Union) peekAt(n *node, now int64) (a vfs.Attr, ok bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.gone {
 		return a, false, vfs.Stale
 	}
-	if !u.fresh(n) {
+	if !u.fresh(n, now) {
 		return a, false, nil
 	}
 	return n.attr, true, nil
@@ -596,6 +599,11 @@ func (n *node) aclVolume() int {
 func (u *Union) peekACLs(n *node) (vfs.ACLs, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return u.heldACLs(n)
+}
+
+// heldACLs is peekACLs for who holds n.mu.
+func (u *Union) heldACLs(n *node) (vfs.ACLs, bool) {
 	v := n.aclVolume()
 	c := n.copyOn(v)
 	if n.typ == vfs.Symlink || c == nil || !u.vols[v].caps.ACLs {

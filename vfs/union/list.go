@@ -19,31 +19,31 @@ import (
 // was there at some moment of it.
 const listRetries = 2
 
-// namesFresh reports whether the name table of d may be believed. Needs d.mu.
-func (u *Union) namesFresh(d *node) bool {
+// namesFresh reports whether the name table of d may be believed at the time now. Needs d.mu.
+func (u *Union) namesFresh(d *node, now int64) bool {
 	t := d.names
 	if t == nil || !t.complete || u.opt.Lookups != LookupFull {
 		return false
 	}
-	return u.exempt || u.now()-t.asOf < u.trust
+	return u.exempt || now-t.asOf < u.trust
 }
 
-// entryFresh reports whether the name of e may be believed. Needs d.mu.
-func (u *Union) entryFresh(d *node, e *entry) bool {
-	return u.namesFresh(d) || e.at != 0 && u.opt.Lookups != LookupOff && (u.exempt || u.now()-e.at < u.trust)
+// entryFresh reports whether the name of e may be believed at the time now. Needs d.mu.
+func (u *Union) entryFresh(d *node, e *entry, now int64) bool {
+	return u.namesFresh(d, now) || e.at != 0 && u.opt.Lookups != LookupOff && (u.exempt || now-e.at < u.trust)
 }
 
-// absent reports whether name is known not to be in d. Needs d.mu.
-func (u *Union) absent(d *node, name vfs.Name) bool {
+// absent reports whether name is known not to be in d at the time now. Needs d.mu.
+func (u *Union) absent(d *node, name vfs.Name, now int64) bool {
 	t := d.names
 	if t == nil || u.opt.Lookups == LookupOff {
 		return false
 	}
 	if t.complete && u.opt.Lookups == LookupFull {
-		return u.namesFresh(d) && t.byName[name] == nil
+		return u.namesFresh(d, now) && t.byName[name] == nil
 	}
 	at, ok := t.absent[name]
-	return ok && (u.exempt || u.now()-at < u.trust)
+	return ok && (u.exempt || now-at < u.trust)
 }
 
 // prove makes the name table of d complete and fresh. Held says that the caller has

@@ -18,6 +18,10 @@ const (
 
 // Lookup implements vfs.FS.
 func (u *Union) Lookup(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name) (obj, dirAttr vfs.Attr, err error) {
+	obj, dirAttr, done, err := u.lookupNow(w, dir.ID, name)
+	if done {
+		return obj, dirAttr, err
+	}
 	d, err := u.enter(ctx, w, dir)
 	if err != nil {
 		return obj, dirAttr, err
@@ -67,33 +71,84 @@ func (u *Union) lookupSlow(ctx context.Context, d *node, name vfs.Name) (n *node
 	return n, err
 }
 
-// recall answers from memory: a node with a reference, NoEnt, or neither.
-func (u *Union) recall(d *node, name vfs.Name) (*node, error) {
+// lookupNow is Lookup from memory, in one stay under the directory's mutex and with one look at the clock, which
+// are most of what a look-up costs. It is not done where memory does not suffice.
+func (u *Union) lookupNow(w *vfs.Who, dir vfs.NodeID, name vfs.Name) (obj, dirAttr vfs.Attr, done bool, err error) {
+	d := u.table.get(dir)
+	if d == nil {
+		return obj, dirAttr, false, nil
+	}
+	defer d.put()
+	now := u.now()
 	d.mu.Lock()
+	if d.gone || !d.isDir() || !u.fresh(d, now) {
+		d.mu.Unlock()
+		return obj, dirAttr, false, nil
+	}
+	dirAttr = d.attr
+	var acls vfs.ACLs
+	if !w.IsRoot() {
+		known := false
+		if acls, known = u.heldACLs(d); !known {
+			d.mu.Unlock()
+			return obj, dirAttr, false, nil
+		}
+	}
+	if err := perm.Search(w, &dirAttr, acls.Access); err != nil {
+		d.mu.Unlock()
+		return obj, dirAttr, true, err
+	}
+	id, err := u.recallHeld(d, name, now)
+	d.mu.Unlock()
+	if err != nil {
+		return obj, dirAttr, true, u.missed(err)
+	}
+	n := u.table.get(id)
+	if n == nil {
+		return obj, dirAttr, false, nil
+	}
+	obj, ok, err := u.peekAt(n, now)
+	n.put()
+	if ok {
+		u.stats.hits.Add(1)
+	}
+	return obj, dirAttr, ok && err == nil, nil
+}
+
+// recallHeld answers from the name table: an id, NoEnt, or neither. Needs d.mu.
+func (u *Union) recallHeld(d *node, name vfs.Name, now int64) (vfs.NodeID, error) {
 	var e *entry
 	if d.names != nil {
 		e = d.names.byName[name]
 	}
-	if e == nil {
-		gone := u.absent(d, name)
-		d.mu.Unlock()
-		if gone {
-			u.stats.misses.Add(1)
-			return nil, vfs.NoEnt
-		}
-		return nil, nil
+	switch {
+	case e == nil && u.absent(d, name, now):
+		return vfs.NodeID{}, vfs.NoEnt
+	case e == nil || e.seen != d.names.round || !u.entryFresh(d, e, now):
+		return vfs.NodeID{}, nil
 	}
-	if e.node.IsZero() || e.seen != d.names.round || !u.entryFresh(d, e) {
-		d.mu.Unlock()
-		return nil, nil
-	}
-	id := e.node
+	return e.node, nil
+}
+
+// missed counts an absence that memory knew.
+func (u *Union) missed(err error) error {
+	u.stats.misses.Add(1)
+	return err
+}
+
+// recall answers from memory: a node with a reference, NoEnt, or neither.
+func (u *Union) recall(d *node, name vfs.Name) (*node, error) {
+	now := u.now()
+	d.mu.Lock()
+	id, err := u.recallHeld(d, name, now)
 	d.mu.Unlock()
-	n := u.table.get(id)
-	if n == nil {
-		return nil, nil
+	if err != nil {
+		return nil, u.missed(err)
 	}
-	u.stats.hits.Add(1)
+	n := u.table.get(id)
+	if n != nil {
+		u.stats.hits.Add(1)
+	}
 	return n, nil
 }
 
@@ -166,7 +221,8 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 		d.mu.Unlock()
 		return nil, vfs.Stale
 	}
-	if u.absent(d, name) {
+	now := u.now()
+	if u.absent(d, name, now) {
 		d.mu.Unlock()
 		return nil, vfs.NoEnt
 	}
@@ -174,7 +230,7 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 		d.names = newNames()
 	}
 	e := d.names.byName[name]
-	if e == nil || !u.entryFresh(d, e) && e.phys == e.name {
+	if e == nil || !u.entryFresh(d, e, now) && e.phys == e.name {
 		d.mu.Unlock()
 		return u.ask(ctx, d, name)
 	}

@@ -91,7 +91,7 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 		switch {
 		case e.node.IsZero() || e.seen != d.names.round:
 			return "present", "the directory was listed with it; the object itself was not looked at yet, so its volume is asked"
-		case u.entryFresh(d, e):
+		case u.entryFresh(d, e, u.now()):
 			return "present", "it was seen no longer ago than what is known is trusted"
 		}
 		return "unknown", "it was seen, longer ago than what is known is trusted: its volume is asked"
@@ -99,9 +99,9 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 	_, asked := d.names.absent[name]
 	complete := d.names.complete && u.opt.Lookups == LookupFull
 	switch {
-	case u.absent(d, name) && complete:
+	case u.absent(d, name, u.now()) && complete:
 		return "absent", "the directory is completely known, and the name is not in it"
-	case u.absent(d, name):
+	case u.absent(d, name, u.now()):
 		return "absent", "it was asked for, and absent, no longer ago than what is known is trusted"
 	case complete:
 		return "unknown", "the directory was completely known, longer ago than that is trusted: it is looked at again"
