@@ -183,6 +183,9 @@ func set(v *viper.Viper, s *share.Setting, c *share.Config) error {
 		}
 		return s.Set(c, []string{value})
 	case map[string]any:
+		if s.Kind == share.KindList {
+			return fmt.Errorf("want a list of %s, each behind a dash, not keys beneath it", s.Value)
+		}
 		return errors.New("want a value, not keys beneath it")
 	default:
 		if s.Kind == share.KindList {
@@ -236,7 +239,7 @@ var volumeKeys = []string{"name", "dir", "exclusive"}
 // volumeText is an entry of volumes with keys as the text that means the same.
 func volumeText(s *share.Setting, entry map[string]any) (string, error) {
 	if s.Key != "volumes" {
-		return "", errors.New("want text, not keys beneath it")
+		return "", fmt.Errorf("want the text %s, not keys beneath it", s.Value)
 	}
 	v := share.Volume{}
 	for k, value := range entry {
@@ -249,7 +252,7 @@ func volumeText(s *share.Setting, entry map[string]any) (string, error) {
 		case "exclusive":
 			v.Exclusive, ok = value.(bool)
 		default:
-			return "", unknown(k, volumeKeys)
+			return "", fmt.Errorf("unknown key %q; want the text %s, or the keys %s", k, s.Value, strings.Join(volumeKeys, ", "))
 		}
 		if !ok {
 			return "", fmt.Errorf("%s: %v is of the wrong type", k, value)
