@@ -70,6 +70,47 @@ func TestReference(t *testing.T) {
 	golden(t, filepath.Join("..", "..", "contrib", "config", "reference.yaml"), got.out)
 }
 
+// TestReadme keeps the table of settings in README.md true: every setting is in it, with its
+// default and when it changes, and nothing else is.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "| setting |")
+	if !found {
+		t.Fatal("README.md has no table of settings")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := map[string]string{}
+	for line := range strings.Lines(table) {
+		keys, rest, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		keys, _, _ = strings.Cut(keys, " (")
+		for key := range strings.SplitSeq(keys, ", ") {
+			if key, quoted := strings.CutPrefix(key, "`"); quoted {
+				rows[strings.TrimSuffix(key, "`")] = rest
+			}
+		}
+	}
+	for _, s := range share.Settings {
+		row, found := rows[s.Key]
+		if !found {
+			t.Errorf("the table lacks %s", s.Key)
+			continue
+		}
+		delete(rows, s.Key)
+		if d := s.Default(); len(d) == 1 && s.Key != "state" && !strings.Contains(row, "| `"+d[0]+"` |") {
+			t.Errorf("the table has not the default of %s, %s: %s", s.Key, d[0], row)
+		}
+		if strings.Contains(row, "changes at SIGHUP") != s.Reload {
+			t.Errorf("the table is wrong about when %s changes: %s", s.Key, row)
+		}
+	}
+	for key := range rows {
+		t.Errorf("the table has %q, which is no setting", key)
+	}
+}
+
 // TestReferenceIsTheDefaults reads the reference back.
 func TestReferenceIsTheDefaults(t *testing.T) {
 	path := writeConfig(t, referenceText()+"\n")
