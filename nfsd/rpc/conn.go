@@ -39,8 +39,9 @@ const (
 	// maxLoose bounds the read-side reply buffers that are queued but not sent.
 	maxLoose = 2
 	// pressedShare divides RecordTimeout and WriteTimeout while others wait for bytes
-	// pressedShare divides RecordTimeout and WriteTimeout while others wait for bytes
-	// in flight: 7.5 s for 1 MiB is enough for a line of 1.2 Mbit/s.
+	// in flight: 7.5 s for 1 MiB is enough for a line of 1.2 Mbit/s. Of a large
+	// record each eighth must come in an eighth of that, so that who sends none is
+	// gone within a second.
 	pressedShare = 8
 	// lingerTime is how long a connection that ends by Shutdown waits for the
 	// client's end: closing with unread calls would reset the connection, and
@@ -87,6 +88,7 @@ type conn struct {
 	// call.
 	idleSince  atomic.Int64 // waits for a record's first byte
 	readSince  atomic.Int64 // waits for the rest of a record
+	arrived    atomic.Int64 // with readSince: how much of the record is there, in eighths
 	writeSince atomic.Int64 // waits for the client to take a piece of output
 	lastCall   atomic.Int64 // end of the last parked call
 
@@ -251,9 +253,12 @@ func (c *conn) beforeWait() {
 	now := c.s.clock.Load()
 	if !c.rr.partial() {
 		c.idleSince.Store(now)
-	} else if !c.armed {
-		c.armed = true
-		c.readSince.Store(now)
+	} else {
+		c.arrived.Store(c.rr.arrived())
+		if !c.armed {
+			c.armed = true
+			c.readSince.Store(now)
+		}
 	}
 	c.rr.shrink()
 	c.call = Call{} // its Args would keep a read buffer alive
@@ -297,18 +302,19 @@ func (c *conn) linger() {
 // sweeper with the time of the clock. pressed says that others wait for bytes in
 // flight: who holds some has pressedShare of the time then.
 func (c *conn) sweep(now int64, pressed bool) {
-	share := time.Duration(1)
+	write, read := c.s.cfg.WriteTimeout, c.s.cfg.RecordTimeout
 	if pressed && c.used.Load() > 0 {
-		share = pressedShare
+		write /= pressedShare
+		read = read / pressedShare / 8 * time.Duration(max(1, c.arrived.Load()))
 	}
 	over := func(t *atomic.Int64, limit time.Duration) bool {
 		since := t.Load()
-		return since != 0 && now-since > int64(limit/share)
+		return since != 0 && now-since > int64(limit)
 	}
 	switch {
-	case over(&c.writeSince, c.s.cfg.WriteTimeout):
+	case over(&c.writeSince, write):
 		c.fail(errWriteTimeout)
-	case over(&c.readSince, c.s.cfg.RecordTimeout):
+	case over(&c.readSince, read):
 		c.fail(errRecordTimeout)
 	case c.idleFor(now) > c.s.cfg.IdleTimeout:
 		c.fail(errIdle)

@@ -112,6 +112,32 @@ func TestHalfRecordsDoNotStarve(t *testing.T) {
 	}
 }
 
+// TestSlowRecordsUnderPressure: who sends a record slowly and steadily is not cut with
+// those who have stopped.
+func TestSlowRecordsUnderPressure(t *testing.T) {
+	s, addr := startServer(t, Config{Programs: testPrograms(), MaxBytes: 8 << 20, RecordTimeout: 16 * time.Second})
+	slow := dialRaw(t, addr)
+	call := record(1, procSize, make([]byte, 1<<20))
+	const parts = 32
+	send(t, slow, call[:len(call)/parts*4])
+	for range 6 {
+		send(t, dialRaw(t, addr), call[:100<<10])
+	}
+	eventually(t, "pressure", s.arriving.pressed)
+	for i := 4; i < parts; i++ { // an eighth takes 160 ms, and may take 250 ms
+		time.Sleep(40 * time.Millisecond)
+		end := len(call) / parts * (i + 1)
+		if i == parts-1 {
+			end = len(call)
+		}
+		send(t, slow, call[len(call)/parts*i:end])
+	}
+	if xid, _ := receive(t, slow); xid != 1 {
+		t.Errorf("answered %d", xid)
+	}
+	eventually(t, "the others to be cut", func() bool { return s.Stats().Aborted > 0 })
+}
+
 // TestGreedyClientsDoNotStarve: clients that ask for all the bytes in flight and take no
 // reply have an eighth of WriteTimeout once somebody else waits.
 func TestGreedyClientsDoNotStarve(t *testing.T) {

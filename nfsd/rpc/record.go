@@ -198,6 +198,15 @@ func (rr *recordReader) move(b *buffer) {
 // partial reports whether part of a record is there.
 func (rr *recordReader) partial() bool { return rr.frags > 0 || rr.w > rr.r }
 
+// arrived returns how much of a large record under way is there, in eighths; all of
+// one that holds no buffer of its own.
+func (rr *recordReader) arrived() int64 {
+	if rr.big == nil {
+		return 8
+	}
+	return int64(8 * rr.have / len(rr.big.b))
+}
+
 // shrink gives back what a waiting connection does not need: the read buffer if
 // nothing is in it, most of it if little is.
 func (rr *recordReader) shrink() {
