@@ -91,7 +91,11 @@ func (s *Server) list(ctx context.Context, c *rpc.Call, out []byte, args *dirArg
 	}
 	start := len(out)
 	size := int(min(args.total, s.dirMax))
-	p := &page{s: s, export: g.root.id, plus: args.plus, names: int(min(args.names, s.dirMax)), end: start + size - dirTail}
+	names := args.names
+	if names == 0 { // no hint at all (Q11)
+		names = s.dirMax
+	}
+	p := &page{s: s, export: g.root.id, plus: args.plus, names: int(min(names, s.dirMax)), end: start + size - dirTail}
 	p.out = c.Reserve(out, max(size, dirHead+dirTail))[:start+dirHead]
 	if err := p.addDots(ctx, c, g, n, args.cookie); err != nil {
 		return s.refuse(c, out[:start], err, noAttr)

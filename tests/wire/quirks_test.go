@@ -247,7 +247,7 @@ func TestQ11DirCountIsAHint(t *testing.T) {
 	for _, tt := range []struct {
 		dircount uint32
 		want     int
-	}{{0, 1}, {1, 1}, {one, 1}, {2 * one, 2}, {2*one + 1, 2}, {4096, 6}, {math.MaxUint32, 6}} {
+	}{{0, 6}, {1, 1}, {one, 1}, {2 * one, 2}, {2*one + 1, 2}, {4096, 6}, {math.MaxUint32, 6}} {
 		r := c.ok(nfs.NFSProcedureReadDirPlus, plusArgs(root, 0, tt.dircount, 4096))
 		if len(r.entries) != tt.want || r.eof != (tt.want == 6) {
 			t.Errorf("dircount %d: %d entries, eof %v, want %d", tt.dircount, len(r.entries), r.eof, tt.want)
