@@ -18,8 +18,9 @@ const (
 	progNFS, progMount = 100003, 100005
 
 	procGetAttr, procSetAttr, procLookup, procAccess = 1, 2, 3, 4
-	procRead, procWrite, procCreate, procMknod       = 6, 7, 8, 11
-	procRemove, procLink, procReadDir, procCommit    = 12, 15, 16, 21
+	procRead, procWrite, procCreate, procMkdir       = 6, 7, 8, 9
+	procSymlink, procMknod, procRemove, procRmdir    = 10, 11, 12, 13
+	procLink, procReadDir, procCommit                = 15, 16, 21
 )
 
 const wait = 10 * time.Second // for what must happen

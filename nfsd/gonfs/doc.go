@@ -39,8 +39,12 @@
 //	F15  Set-id and sticky bits are lost in SETATTR and CREATE.
 //	F16  MKNOD of a character device is answered OK and makes nothing.
 //	F17  atime and ctime are mtime: a change of mode or owner does not show in ctime.
-//
 //	F18  A connection whose framing is bad is neither answered nor closed.
+//	F19  REMOVE and RMDIR are one: REMOVE deletes empty directories, RMDIR files.
+//	F20  Whether a name is free is asked by a Stat, which follows symbolic links: over one
+//	     that points at nothing, GUARDED CREATE and MKDIR succeed, at its target.
+//	F21  SYMLINK with a mode sets it by a chmod that follows the link: answered IO when
+//	     it points at nothing, after the link was made; else the target's mode changes.
 //
 // A panic in it ends the process: its goroutines cannot be guarded from outside.
 package gonfs

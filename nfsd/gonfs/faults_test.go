@@ -322,3 +322,48 @@ func TestF18BadFramingIsNotClosed(t *testing.T) {
 		t.Errorf("shutdown finds the connection closed: %v", err)
 	}
 }
+
+func TestF19RemoveAndRmdirAreOne(t *testing.T) {
+	s, c, root, _ := stage(t)
+	s.put(t, s.root(t), "dir", vfs.How{Type: vfs.Directory, Set: vfs.SetAttr{Mode: 0o755}}, "")
+	c.must(procRemove, x{}.opaque(root).opaque("dir"))
+	c.must(procRmdir, x{}.opaque(root).opaque("file"))
+	for _, name := range []string{"dir", "file"} {
+		if status, _ := c.call(procLookup, x{}.opaque(root).opaque(name)); status != 2 {
+			t.Errorf("look-up of %s, removed by the call that is not for it: status %d", name, status)
+		}
+	}
+}
+
+func TestF20NamesOfDanglingLinksAreFree(t *testing.T) {
+	s, c, root, _ := stage(t)
+	for _, m := range []struct {
+		link, target string
+		proc         uint32
+		args         x
+	}{
+		{"link1", "made", procCreate, append(x{}.u32(1), noAttrs...)}, // GUARDED
+		{"link2", "made too", procMkdir, noAttrs},
+	} {
+		s.put(t, s.root(t), m.link, vfs.How{Type: vfs.Symlink, Target: m.target}, "")
+		status, _ := c.call(m.proc, append(x{}.opaque(root).opaque(m.link), m.args...))
+		if status != 0 {
+			t.Errorf("procedure %d over a link: status %d: it is seen", m.proc, status)
+		}
+		c.lookup(root, m.target) // which the call did not name
+	}
+}
+
+func TestF21ModesOfLinksAreTheirTargets(t *testing.T) {
+	_, c, root, file := stage(t)
+	dressed := x{}.u32(1, 0o700, 0, 0, 0, 0, 0)
+	status, _ := c.call(procSymlink, append(x{}.opaque(root).opaque("dangling"), dressed...).opaque("nowhere"))
+	if status != 5 {
+		t.Errorf("status %d, want NFS3ERR_IO", status)
+	}
+	c.lookup(root, "dangling") // it was made all the same
+	c.must(procSymlink, append(x{}.opaque(root).opaque("link"), dressed...).opaque("file"))
+	if mode := c.getattr(file).mode & vfs.ModeMask; mode != 0o700 {
+		t.Errorf("the target's mode is %o: it is left alone", mode)
+	}
+}
