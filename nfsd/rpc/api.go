@@ -206,7 +206,8 @@ type Config struct {
 	// Default 60 s.
 	RecordTimeout time.Duration
 	// WriteTimeout bounds the time in which a client must take the next
-	// piece of at most 1 MiB of its replies. Default 60 s.
+	// piece of at most 1 MiB of its replies. Default 60 s. After Shutdown it is an
+	// eighth, for all the replies.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may stay without a call and without
 	// a reply under way. Default 6 min, as knfsd; Linux clients leave after 5.

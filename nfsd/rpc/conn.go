@@ -92,7 +92,7 @@ type conn struct {
 	writeSince atomic.Int64 // waits for the client to take a piece of output
 	lastCall   atomic.Int64 // end of the last parked call
 
-	draining atomic.Bool
+	drainSince atomic.Int64 // time on the same clock at which Shutdown began
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -216,7 +216,7 @@ func (c *conn) read() error {
 		c.rr.filled(c.readN)
 		return nil
 	}
-	if errors.Is(c.readErr, os.ErrDeadlineExceeded) && c.draining.Load() && c.reason() == nil {
+	if errors.Is(c.readErr, os.ErrDeadlineExceeded) && c.drainSince.Load() != 0 && c.reason() == nil {
 		return errDraining
 	}
 	if c.readErr == nil {
@@ -274,7 +274,7 @@ func (c *conn) publish() {
 
 // drain makes the reader stop at the next wait for input.
 func (c *conn) drain() {
-	c.draining.Store(true)
+	c.drainSince.Store(c.s.clock.Load())
 	if err := c.nc.SetReadDeadline(pastTime); err != nil {
 		c.fail(err)
 	}
@@ -300,7 +300,8 @@ func (c *conn) linger() {
 
 // sweep closes the connection if it is over a deadline. It is called by the
 // sweeper with the time of the clock. pressed says that others wait for bytes in
-// flight: who holds some has pressedShare of the time then.
+// flight: who holds some has pressedShare of the time then. After Shutdown a client has
+// as much to take all that is left for it, or it could make the server end by force.
 func (c *conn) sweep(now int64, pressed bool) {
 	write, read := c.s.cfg.WriteTimeout, c.s.cfg.RecordTimeout
 	if pressed && c.used.Load() > 0 {
@@ -313,6 +314,8 @@ func (c *conn) sweep(now int64, pressed bool) {
 	}
 	switch {
 	case over(&c.writeSince, write):
+		c.fail(errWriteTimeout)
+	case over(&c.drainSince, c.s.cfg.WriteTimeout/pressedShare) && !c.running():
 		c.fail(errWriteTimeout)
 	case over(&c.readSince, read):
 		c.fail(errRecordTimeout)

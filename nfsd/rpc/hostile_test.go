@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"encoding/binary"
+	"io"
 	"net"
 	"slices"
 	"testing"
@@ -211,5 +212,36 @@ func TestAbandonedFirstRun(t *testing.T) {
 	}
 	if xid, res := receive(t, pipe()); xid != 7 || binary.BigEndian.Uint32(res) != 1 {
 		t.Errorf("answered %d: run % x", xid, res)
+	}
+}
+
+// TestShutdownBesideSlowReaders: who takes his replies slowly, if at all, does not hold up
+// Shutdown for as long as he likes.
+func TestShutdownBesideSlowReaders(t *testing.T) {
+	s, addr := startServer(t, Config{Programs: testPrograms(), WriteTimeout: 8 * time.Second})
+	var calls []byte
+	for i := range uint32(64) {
+		calls = append(calls, record(i, procWRead, xdr.AppendUint32(nil, 1<<20))...)
+	}
+	for range 2 {
+		nc := dialRaw(t, addr)
+		send(t, nc, calls)
+		go func() { // a piece of 1 MiB takes it 400 ms, of the 1 s it has, and all of them 12 s
+			b := make([]byte, 128<<10)
+			for {
+				if _, err := io.ReadFull(nc, b); err != nil {
+					return
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		}()
+	}
+	eventually(t, "replies to be queued", func() bool { return s.Stats().BytesFlight > 40<<20 })
+	began := time.Now()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(began); d > 6*time.Second {
+		t.Errorf("it took %v", d)
 	}
 }

@@ -82,6 +82,13 @@ func (c *conn) busy() bool {
 	return c.calls > 0 || c.flushing || len(c.queue) > 0
 }
 
+// running reports whether calls of this connection are with workers.
+func (c *conn) running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls > 0
+}
+
 // drained waits until all calls are answered and all replies sent, or the
 // connection fails.
 func (c *conn) drained() {
