@@ -10,7 +10,7 @@
 //	free(v) = avail(v) − reserved(v) − Limits.MinFree        (bytes, not below 0)
 //
 // avail is what statfs(2) lets the server use, reserved what was promised to
-// files that are still being written ([Ledger]). If no volume is eligible the
+// files that are still being written; the caller keeps count. If no volume is eligible the
 // answer is a [RefusedError] that names the reason for each: NoSpc if room was
 // wanting anywhere, ROFS if all are read-only, IO otherwise. Headroom gives
 // way before a client sees NoSpc: if no volume is eligible for want of bytes,

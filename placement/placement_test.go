@@ -354,45 +354,6 @@ func TestASlowDiskIsSpared(t *testing.T) {
 	}
 }
 
-func TestLedger(t *testing.T) {
-	l := NewLedger(2)
-	a, b := l.Reserve(0, 100), l.Reserve(1, 50)
-	c := l.Reserve(0, 1)
-	l.Wrote(&a, 30)
-	if l.Reserved(0) != 71 || l.Reserved(1) != 50 || a.Left != 70 {
-		t.Errorf("%d %d %+v", l.Reserved(0), l.Reserved(1), a)
-	}
-	l.Wrote(&b, 80) // more than was expected
-	l.Release(&a)
-	l.Release(&a)
-	l.Release(&c)
-	if l.Reserved(0) != 0 || l.Reserved(1) != 0 {
-		t.Errorf("%d %d are left", l.Reserved(0), l.Reserved(1))
-	}
-}
-
-func TestExpect(t *testing.T) {
-	var e Expect
-	if e.Size() != 0 {
-		t.Error("expects something of nothing")
-	}
-	if e = e.Observe(gib); e.Size() != gib {
-		t.Errorf("after one: %d", e.Size())
-	}
-	for range 100 {
-		e = e.Observe(1 << 20)
-	}
-	if got := e.Size(); got < 1<<20-8 || got > 1<<20+1<<16 {
-		t.Errorf("after a hundred small ones: %d", got)
-	}
-	for range 100 {
-		e = e.Observe(math.MaxUint64)
-	}
-	if e.Size() < math.MaxUint64/2 {
-		t.Errorf("overflow: %d", e.Size())
-	}
-}
-
 func BenchmarkBalanced(b *testing.B) {
 	s := newSim(1, 1, 1, 2, 3, 4, 6, 8, 10, 12)
 	b.ReportAllocs()

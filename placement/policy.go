@@ -13,7 +13,7 @@ type Volume struct {
 	Name       string        // the operator's, for reasons
 	Total      uint64        // bytes of its file system
 	Avail      uint64        // bytes the server may use (f_bavail)
-	Reserved   uint64        // bytes of Avail that are promised (Ledger)
+	Reserved   uint64        // bytes of Avail that are promised to files not yet written; 0: none are
 	Files      uint64        // inodes; 0 with FilesAvail 0: not limited
 	FilesAvail uint64        // inodes that may be used
 	ReadOnly   bool          // by mount or by the operator

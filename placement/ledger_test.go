@@ -1,5 +1,7 @@
 package placement
 
+// What a caller who reserves would keep, for the simulation.
+
 // Expect is what a directory's history says of the next file's size: a moving
 // average of its last sizes, each weighing 1/expectShare. The zero Expect knows nothing.
 type Expect struct {
