@@ -155,7 +155,7 @@ type Verifier [8]byte
 type Written struct {
 	Count    int      // bytes taken, as asked for unless there is an error
 	Stable   Stable   // at least as asked for
-	Verifier Verifier // read after the write or flush it vouches for
+	Verifier Verifier // as it was before the data was taken, so that COMMIT answers another if it was dropped since
 }
 
 // Exists says what Make does when the name is taken (createmode3).

@@ -54,6 +54,11 @@ func (u *Union) attrs(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, error
 	if w.NoWait {
 		return a, vfs.Again
 	}
+	if n.isDir() && !n.verified() {
+		if _, err := u.checkCopies(ctx, n); err != nil {
+			return a, err
+		}
+	}
 	held, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Shared))
 	if err != nil {
 		return a, err
@@ -235,7 +240,8 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 // the most that a copy does.
 func (u *Union) countDirs(ctx context.Context, n *node) {
 	n.mu.Lock()
-	needed := (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.complete) && n.attr.Size <= listBytes
+	verified := n == u.root || n.copiesAt != 0 || n.on() == u.all
+	needed := verified && (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.complete) && n.attr.Size <= listBytes
 	n.mu.Unlock()
 	if needed {
 		_ = u.prove(ctx, n, true) // whoever needs the names gets the error

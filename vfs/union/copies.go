@@ -17,6 +17,16 @@ type errUnfit struct{ err error }
 func (e *errUnfit) Error() string { return e.err.Error() }
 func (e *errUnfit) Unwrap() error { return e.err }
 
+// unfit makes err an *errUnfit where it says that the volume takes no more, or never did.
+func unfit(err error) error {
+	switch vfs.StatusOf(err) {
+	case vfs.Perm, vfs.Acces, vfs.NoSpc, vfs.DQuot, vfs.ROFS, vfs.NotSupp:
+		return &errUnfit{err}
+	default:
+		return err
+	}
+}
+
 // ensureCopy sees that d, and so all directories above it, has a copy on volume v. The caller
 // holds no lease. An *errUnfit if it cannot have one.
 func (u *Union) ensureCopy(ctx context.Context, d *node, v int) error {
@@ -80,8 +90,10 @@ func (u *Union) lackingCopy(d *node, v int) (parent, child *node, err error) {
 //
 // Steps: (1) the other copies are marked, durably; (2) the directory is made with
 // owner, mode, ACLs and times; (3) it is marked and synced; (4) the parent's copy gets its mtime
-// back and a stamp (mark.go), and is synced. A crash before (3) leaves an unmarked directory where a marked one
-// has its name: they are one at the next sight, under the id of the mark.
+// back and a stamp (mark.go), and is synced. Only then is it a copy that may take something. A crash
+// before (3) leaves an unmarked directory where a marked one has its name: they are one at the
+// next sight, under the id of the mark. A copy on a volume that takes no mark, being full or
+// read-only, goes without: the new one's mark tells the id.
 func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error {
 	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Exclusive), lease.Node(child.id, lease.Exclusive))
 	if err != nil {
@@ -114,7 +126,11 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 	defer u.end(parent)
 	u.begin(child)
 	defer u.end(child)
-	if err := u.markCopies(ctx, child); err != nil {
+	var refused *errUnfit
+	if err := unfit(u.markCopies(ctx, child)); errors.As(err, &refused) {
+		u.stats.unmarked.Add(1)
+		u.log.Warn("directory cannot be marked where it is; its new copy is", "op", "mark", "node", child.id, "err", err)
+	} else if err != nil {
 		return err
 	}
 	return u.bearCopy(ctx, parent, child, v, at, &ca, acls)
@@ -129,14 +145,11 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	defer h.release()
 	born := volume.New{Mode: ca.Mode, UID: ca.UID, GID: ca.GID, Times: true, Atime: ca.Atime, Mtime: ca.Mtime, ACLs: &acls}
 	d, st, id, err := h.d.Mkdir(ctx, at.phys, &born)
-	switch vfs.StatusOf(err) {
-	case vfs.OK:
-	case vfs.Exist: // made by another process, or a conflict's loser
+	if vfs.StatusOf(err) == vfs.Exist { // made by another process, or a conflict's loser
 		return u.adoptCopy(ctx, child, h, at)
-	case vfs.Perm, vfs.Acces, vfs.NoSpc, vfs.DQuot, vfs.ROFS, vfs.NotSupp:
-		return &errUnfit{err}
-	default:
-		return err
+	}
+	if err != nil {
+		return unfit(err)
 	}
 	// Step 3. The copy counts as changed when the directory was.
 	m := mark{node: child.node(), epoch: 1, attrEpoch: 1, stamp: stamp{ca.Ctime, st.Mtime, st.Mode, st.UID, st.GID}}
@@ -144,14 +157,14 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	if err == nil {
 		err = d.Sync(ctx)
 	}
+	if err == nil {
+		err = errors.Join(u.redate(ctx, parent, h), u.syncDir(ctx, h))
+	}
 	if err != nil {
-		return errors.Join(err, d.Close(), h.d.Rmdir(ctx, at.phys))
+		return errors.Join(unfit(err), d.Close(), h.d.Rmdir(ctx, at.phys))
 	}
 	s := sighting{vol: v, st: st, id: id, trusted: old(id.Key), node: child.node(), mark: m, marked: true}
-	u.gainCopy(child, s, at)
-	if err := errors.Join(u.redate(ctx, parent, h), h.d.Sync(ctx)); err != nil {
-		return errors.Join(err, d.Close())
-	}
+	u.gainCopy(child, s, at, true)
 	nh, err := u.keepDir(child, v, id, d)
 	if err == nil {
 		nh.release()
@@ -216,16 +229,18 @@ func (u *Union) adoptCopy(ctx context.Context, child *node, h *dirHandle, at pla
 	if !s.isDir() {
 		return &errUnfit{fmt.Errorf("%q on volume %q is no directory: %w", at.phys, u.vols[h.vol].name, vfs.Exist)}
 	}
-	u.gainCopy(child, s, at)
+	if err := u.syncDir(ctx, h); err != nil { // it may be what a failed attempt of ours has left
+		return err
+	}
+	u.gainCopy(child, s, at, false)
 	return u.markCopies(ctx, child)
 }
 
-// gainCopy adds a copy to child, whose names may be more now, and its volume to the entry that
-// child has in its parent. The caller holds the exclusive leases on both.
-func (u *Union) gainCopy(child *node, s sighting, at place) {
+// gainCopy adds a copy to child, whose names are more now unless it is empty, and its volume to
+// the entry that child has in its parent. The caller holds the exclusive leases on both.
+func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 	child.mu.Lock()
 	n := len(child.copies)
-	names := child.names
 	child.copies, _ = mergeCopy(child.copies, nil, &s, child.id)
 	if c := child.copyOn(s.vol); c != nil && len(child.copies) > n {
 		c.own = true
@@ -234,8 +249,8 @@ func (u *Union) gainCopy(child *node, s sighting, at place) {
 			c.changed = s.mark.stamp.ctime
 		}
 	}
-	if !s.marked && names != nil {
-		names.complete = false
+	if !empty {
+		child.forgetNames()
 	}
 	child.mu.Unlock()
 	u.rekey(child, nil)
@@ -277,8 +292,9 @@ func (u *Union) settleDir(ctx context.Context, n *node) error {
 	return nil
 }
 
-// markCopies writes n's id beside each copy that has none, durably, the home copy first. The
-// caller holds the exclusive lease on n.
+// markCopies writes n's id beside each copy that has none, durably, the home copy first. What one
+// refuses does not keep it from the others; the first refusal is the error. The caller holds
+// the exclusive lease on n.
 func (u *Union) markCopies(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	var todo []copyOf
@@ -293,6 +309,7 @@ func (u *Union) markCopies(ctx context.Context, n *node) error {
 	if len(todo) == 0 {
 		return nil
 	}
+	var refused error
 	for _, c := range todo {
 		h, err := u.dirAt(ctx, n, c.vol)
 		if err != nil {
@@ -303,11 +320,18 @@ func (u *Union) markCopies(ctx context.Context, n *node) error {
 			err = u.syncDir(ctx, h)
 		}
 		h.release()
-		if err != nil {
+		if e := (*errUnfit)(nil); errors.As(unfit(err), &e) {
+			if refused == nil {
+				refused = err
+			}
+		} else if err != nil {
 			return err
 		}
 	}
-	return u.settleDir(ctx, n)
+	if err := u.settleDir(ctx, n); err != nil {
+		return err
+	}
+	return refused
 }
 
 // markCopy writes the mark of a copy, stamped with what it is now.

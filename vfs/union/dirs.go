@@ -193,6 +193,15 @@ func (u *Union) known(vn vfs.Node) (*node, error) {
 // dirAt is n's open copy on volume v; the caller releases it. errNoCopy if there is none,
 // moved if it is not where it was.
 func (u *Union) dirAt(ctx context.Context, n *node, v int) (*dirHandle, error) {
+	return u.dirDown(ctx, n, v, 0)
+}
+
+// dirDown is dirAt for a directory that depth others are to be opened beneath. What is known of
+// parents may lead in a circle, when others moved directories: then n is to be looked for.
+func (u *Union) dirDown(ctx context.Context, n *node, v, depth int) (*dirHandle, error) {
+	if depth > scanDepth {
+		return nil, &moved{n.node(), v}
+	}
 	n.mu.Lock()
 	c := n.copyOn(v)
 	if n.gone || c == nil {
@@ -220,7 +229,7 @@ func (u *Union) dirAt(ctx context.Context, n *node, v int) (*dirHandle, error) {
 	if at.name.IsZero() {
 		return nil, &moved{n.node(), v}
 	}
-	d, err := u.openBeneath(ctx, n, at, v, want)
+	d, err := u.openBeneath(ctx, n, at, v, want, depth)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +237,7 @@ func (u *Union) dirAt(ctx context.Context, n *node, v int) (*dirHandle, error) {
 }
 
 // openBeneath opens the directory at a place and sees that it is the one wanted.
-func (u *Union) openBeneath(ctx context.Context, n *node, at place, v int, want volume.Identity) (volume.Dir, error) {
+func (u *Union) openBeneath(ctx context.Context, n *node, at place, v int, want volume.Identity, depth int) (volume.Dir, error) {
 	parent, err := u.known(at.dir)
 	if vfs.StatusOf(err) == vfs.Stale { // the parent went, the child may have moved before
 		return nil, &moved{n.node(), v}
@@ -237,7 +246,7 @@ func (u *Union) openBeneath(ctx context.Context, n *node, at place, v int, want 
 		return nil, err
 	}
 	defer parent.put()
-	ph, err := u.dirAt(ctx, parent, v)
+	ph, err := u.dirDown(ctx, parent, v, depth+1)
 	if errors.Is(err, errNoCopy) || vfs.StatusOf(err) == vfs.Stale {
 		return nil, &moved{n.node(), v}
 	}

@@ -86,14 +86,16 @@
 //	R6  what was set aside is deleted with its record, the intent removed, synced
 //
 // A crash before R4 leaves the old state: Open puts back what was set aside, and
-// drops the intent. After R4 Open finishes R5 and R6. An error in R5 takes R4 back.
+// drops the intent. After R4 Open finishes R5 and R6. An error in R5 takes R4 back; where
+// that fails too the intent stays.
 //
 // # Copies on demand
 //
 //	S1  the other copies of the directory are marked with its id, synced
 //	S2  the directory is made, with owner, mode, ACLs and times
 //	S3  it is marked, stamped and synced
-//	S4  its parent's copy gets its mtime back and a stamp, and is synced
+//	S4  its parent's copy gets its mtime back and a stamp, and is synced; only then it
+//	    is a copy to others
 //
 // The parents come first, each under its own leases. A crash after S2 leaves an unmarked
 // directory under a marked one's name: one at the next sight, by the mark.
@@ -108,5 +110,8 @@
 // A write and the stats around it are made under the file's exclusive lease, the flush
 // after it. A flush that fails changes the verifier before anybody learns of it. A file
 // with uncommitted writes is flushed before its descriptor goes, while COMMIT still
-// finds it. The verifier of a reply is read after the write or flush.
+// finds it. COMMIT reads its verifier after the flush, WRITE before the data goes to the
+// host: a flush for another call that fails in between may drop the data, and so must make
+// the two differ. For the same reason a call that promises stable storage gets IO when any
+// flush of its file failed since its change, though its own flush then succeeds.
 package union

@@ -23,13 +23,18 @@ type openFile struct {
 	doomed atomic.Bool
 	closed atomic.Bool
 
-	written atomic.Uint64 // counts writes
-	safe    atomic.Uint64 // written as of the last flush that succeeded
-	syncing sync.Mutex    // one flush at a time: who waits may find it done
+	written  atomic.Uint64 // counts changes of data and attributes, after they were made
+	safe     atomic.Uint64 // written as of the last flush of all
+	safeData atomic.Uint64 // written as of the last flush, at least of the data
+	failed   atomic.Uint64 // counts flushes that failed
+	syncing  sync.Mutex    // one flush at a time: who waits may find it done
 }
 
-// dirty reports whether there are writes that no flush has followed.
+// dirty reports whether there are changes that no flush has followed.
 func (f *openFile) dirty() bool { return f.written.Load() != f.safe.Load() }
+
+// errDropped is what a change gets that a failed flush, made for another call, came upon.
+var errDropped error = &vfs.Error{Status: vfs.IO, Op: "sync", Err: errors.New("a flush failed after the change was made, and may have dropped it")}
 
 // release gives a reference back.
 func (f *openFile) release(u *Union) {
@@ -38,24 +43,42 @@ func (f *openFile) release(u *Union) {
 	}
 }
 
-// sync makes what was written before the call durable. Any failure changes the write
-// verifier before it is told: the kernel may have dropped the data, and says so once only.
-func (f *openFile) sync(ctx context.Context, u *Union, dataOnly bool) error {
+// sync makes what was changed before the call durable. Any failure changes the write
+// verifier before it is told: the kernel may have dropped the data, and says so once only. So
+// since, which is f.failed as it was before the change, must still be the same: a flush that
+// was made for another call and failed took this change with it.
+func (f *openFile) sync(ctx context.Context, u *Union, dataOnly bool, since uint64) error {
 	asked := f.written.Load()
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
-	if f.safe.Load() >= asked {
+	if f.failed.Load() != since {
+		return errDropped
+	}
+	safe := &f.safe
+	if dataOnly {
+		safe = &f.safeData
+	}
+	if safe.Load() >= asked {
 		return nil
 	}
-	asked = f.written.Load()
+	asked = f.written.Load() // what comes from now on may miss the flush
 	u.stats.syncs.Add(1)
 	err := f.f.Sync(context.WithoutCancel(ctx), dataOnly)
-	f.safe.Store(asked)
 	if err != nil {
 		u.newVerifier()
+		f.failed.Add(1)
 		u.log.Error("data could not be made durable; clients are told to send it again", "op", "sync", "node", f.n.id, "err", err)
 	}
+	f.safeData.Store(asked)
+	if !dataOnly || err != nil { // there is nothing left to flush after a failure
+		f.safe.Store(asked)
+	}
 	return err
+}
+
+// flush is sync of all for who promised nothing himself.
+func (f *openFile) flush(ctx context.Context, u *Union) error {
+	return f.sync(ctx, u, false, f.failed.Load())
 }
 
 // fileTable bounds the open files that are not in use.
@@ -108,8 +131,16 @@ func (t *fileTable) get(ctx context.Context, u *Union, n *node, write bool) (*op
 	}
 	st, err := f.Stat(ctx)
 	n.mu.Lock()
-	same := err == nil && len(n.copies) == 1 && n.copies[0].id.Key == st.Key
+	same := err == nil && !n.gone && len(n.copies) == 1 && n.copies[0].id.Key == st.Key
+	var c copyOf
+	if same {
+		c = n.copies[0]
+	}
 	n.mu.Unlock()
+	if same && !c.trusted { // its key may be another's already; what still has the name is what was opened
+		_, serr := u.sameAt(ctx, h, phys, c)
+		same = serr == nil
+	}
 	if !same {
 		err = errors.Join(err, f.Close())
 		if err == nil {
@@ -163,7 +194,7 @@ func (t *fileTable) add(u *Union, o *openFile) {
 	out, dirty := t.evict()
 	t.mu.Unlock()
 	for _, f := range dirty {
-		_ = f.sync(u.background, u, false) // a failure changed the verifier and was logged
+		_ = f.flush(u.background, u) // a failure changed the verifier and was logged
 		f.release(u)
 	}
 	if len(dirty) > 0 {
@@ -259,7 +290,7 @@ func (t *fileTable) close(u *Union, f *openFile) {
 		return
 	}
 	if f.dirty() && !f.n.isGone() {
-		_ = f.sync(u.background, u, false) // a failure changed the verifier and was logged: COMMIT will tell
+		_ = f.flush(u.background, u) // a failure changed the verifier and was logged: COMMIT will tell
 	}
 	u.closeClean(f.n, f.f)
 }
@@ -276,7 +307,7 @@ func (t *fileTable) closeAll(u *Union) error {
 		f.n.file = nil
 		f.n.mu.Unlock()
 		if f.dirty() && !f.n.isGone() {
-			all = errors.Join(all, f.sync(context.Background(), u, false))
+			all = errors.Join(all, f.flush(context.Background(), u))
 		}
 		t.retire(u, f)
 	}
@@ -367,8 +398,12 @@ func (u *Union) Write(ctx context.Context, w *vfs.Who, vn vfs.Node, data []byte,
 	}
 	defer n.put()
 	var f *openFile
+	var since uint64
 	err = u.again(ctx, func(ctx context.Context) (err error) {
-		f, wr.Count, ch, err = u.write(ctx, w, n, data, off)
+		// Before the data goes to the host (as knfsd does, nfsd_vfs_write in fs/nfsd/vfs.c): if a
+		// flush drops it before the reply, COMMIT answers another.
+		wr.Verifier = u.Verifier()
+		f, since, wr.Count, ch, err = u.write(ctx, w, n, data, off)
 		return err
 	})
 	if f == nil {
@@ -377,18 +412,19 @@ func (u *Union) Write(ctx context.Context, w *vfs.Who, vn vfs.Node, data []byte,
 	defer f.release(u)
 	wr.Stable = stable
 	if err == nil && stable != vfs.Unstable && !w.Async {
-		err = f.sync(ctx, u, stable == vfs.DataSync)
+		if err = f.sync(ctx, u, stable == vfs.DataSync, since); err != nil {
+			wr.Verifier = u.Verifier()
+		}
 	}
-	wr.Verifier = u.Verifier()
 	return wr, ch, err
 }
 
 // write puts data into the page cache under the lease of n. The file is returned with a
-// reference once something may have been written.
-func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off uint64) (_ *openFile, count int, ch vfs.Change, err error) {
+// reference once something may have been written, and since for its sync.
+func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off uint64) (_ *openFile, since uint64, count int, ch vfs.Change, err error) {
 	l, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Exclusive))
 	if err != nil {
-		return nil, 0, ch, err
+		return nil, 0, 0, ch, err
 	}
 	defer l.Release()
 	if n.typ == vfs.Regular { // opening first lets the stat use the descriptor
@@ -396,25 +432,29 @@ func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off
 		if err == nil {
 			defer f.release(u)
 		} else if s := vfs.StatusOf(err); s != vfs.Acces && s != vfs.Perm && s != vfs.ROFS {
-			return nil, 0, ch, err
+			return nil, 0, 0, ch, err
 		}
 	}
 	before, acl, err := u.before(ctx, w, n, &ch)
 	if err != nil {
-		return nil, 0, ch, err
+		return nil, 0, 0, ch, err
 	}
 	if err := n.regular(); err != nil {
-		return nil, 0, ch, err
+		return nil, 0, 0, ch, err
 	}
 	if err := perm.WriteFile(w, &before, acl); err != nil {
-		return nil, 0, ch, err
+		return nil, 0, 0, ch, err
 	}
 	if limit := u.fileLimit(n); len(data) > 0 && (off > limit || uint64(len(data)) > limit-off) {
-		return nil, 0, ch, vfs.FBig
+		return nil, 0, 0, ch, vfs.FBig
 	}
 	f, err := u.files.get(ctx, u, n, true)
-	if err != nil || len(data) == 0 {
-		return f, 0, ch, err
+	if err != nil {
+		return nil, 0, 0, ch, err
+	}
+	since = f.failed.Load()
+	if len(data) == 0 {
+		return f, since, 0, ch, nil
 	}
 	u.begin(n)
 	defer u.end(n)
@@ -422,7 +462,7 @@ func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off
 	f.written.Add(1)
 	u.after(ctx, n, &ch, true)
 	n.moveMtime(&ch)
-	return f, count, ch, err
+	return f, since, count, ch, err
 }
 
 // writeAt writes, and clears set-id bits first as write(2) does for the caller.
@@ -546,7 +586,7 @@ func (u *Union) Commit(ctx context.Context, w *vfs.Who, vn vfs.Node, _, _ uint64
 		return v, ch, err
 	}
 	if f := u.files.peek(n); f != nil { // without one, all was flushed before it was closed
-		err = f.sync(ctx, u, false)
+		err = f.flush(ctx, u)
 		f.release(u)
 	}
 	return u.Verifier(), ch, err

@@ -100,8 +100,8 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 	defer u.end(n)
 	if err := hs[v].d.Link(ctx, fh.d, phys, st.Key, name); err != nil {
 		hs.release()
+		u.distrustName(d, name)
 		if vfs.StatusOf(err) == vfs.Exist {
-			u.distrustName(d, name)
 			return nil, true, nil
 		}
 		return nil, false, err

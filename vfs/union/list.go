@@ -126,7 +126,9 @@ func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, 
 	if err != nil {
 		return false, err
 	}
-	return false, u.adoptListing(ctx, d, hs.set(), got, asOf)
+	err = u.adoptListing(ctx, d, hs.set(), got, asOf)
+	u.charge(0) // a long listing may be too much
+	return false, err
 }
 
 // stillProved reports whether equal versions prove that the table is what the copies
@@ -236,7 +238,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 	}
 	before := int64(0)
 	if d.names != nil {
-		before = d.names.bytes
+		before = d.names.charged
 		t.round = d.names.round
 	}
 	t.round++
@@ -244,7 +246,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 	if !d.changing {
 		u.account(d, stats, u.now())
 	}
-	u.memory.Add(t.bytes - before)
+	u.memory.Add(t.charge() - before)
 	return nil
 }
 
@@ -431,12 +433,24 @@ func (u *Union) rememberCookie(ctx context.Context, d *node, e *entry, moved boo
 // trust, and gives that time: a copy that another process made on a further volume
 // brings names. The caller holds no lease.
 func (u *Union) checkCopies(ctx context.Context, d *node) (int64, error) {
+	return u.checkUp(ctx, d, 0)
+}
+
+// checkUp is checkCopies for a directory depth levels above the one that was asked for.
+// What is known of parents may lead in a circle, when others moved directories: then d is to be looked for.
+func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) {
 	now := u.now()
 	d.mu.Lock()
-	if d == u.root || u.exempt || u.foreign(d.on()) == 0 {
+	// What the index says of copies is a hint: it must have been seen once by ourselves.
+	if d == u.root || d.on() == u.all || d.copiesAt != 0 && (u.exempt || u.foreign(d.on()) == 0) {
 		d.copiesAt = now
 		d.mu.Unlock()
 		return now, nil
+	}
+	if depth > scanDepth {
+		v := d.on().first()
+		d.mu.Unlock()
+		return 0, &moved{d.node(), v}
 	}
 	if d.copiesAt != 0 && now-d.copiesAt < u.trust/2 {
 		at := d.copiesAt
@@ -458,7 +472,7 @@ func (u *Union) checkCopies(ctx context.Context, d *node) (int64, error) {
 		return 0, err
 	}
 	defer parent.put()
-	asOf, err := u.checkCopies(ctx, parent)
+	asOf, err := u.checkUp(ctx, parent, depth+1)
 	if err != nil {
 		return 0, err
 	}
@@ -483,7 +497,13 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 		return 0, err
 	}
 	defer l.Release()
-	hs, err := u.dirsAt(ctx, parent, u.foreign(d.volumes()))
+	d.mu.Lock()
+	rest := u.foreign(d.on())
+	if d.copiesAt == 0 {
+		rest = u.all &^ d.on()
+	}
+	d.mu.Unlock()
+	hs, err := u.dirsAt(ctx, parent, rest)
 	if err != nil {
 		return 0, err
 	}

@@ -294,10 +294,7 @@ func allDirs(seen []sighting) bool {
 // not as they say.
 func (u *Union) distrust(d *node) {
 	d.mu.Lock()
-	if d.names != nil {
-		d.names.complete = false
-		d.names.absent = nil
-	}
+	d.forgetNames()
 	d.mu.Unlock()
 	u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
 }
@@ -315,7 +312,7 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, err
 	}
 	if len(seen) == 0 {
-		u.noteAbsent(d, name, asked)
+		u.noteAbsent(d, name, asked, hs.set())
 		return nil, vfs.NoEnt
 	}
 	mine, others, err := u.split(ctx, d, name, seen)
@@ -334,20 +331,24 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 	return n, nil
 }
 
-// noteAbsent notes that no copy of d has name, as of the time asked.
-func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64) {
+// noteAbsent notes that none of these copies of d has name, as of the time asked.
+func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	if d.on() != copies { // one that was found meanwhile may have it
+		d.mu.Unlock()
+		return
+	}
 	if d.names == nil {
 		d.names = newNames()
 	}
-	before := d.names.bytes
 	d.names.asks++
 	if e := d.names.byName[name]; e != nil {
 		d.names.remove(e)
 	}
 	d.names.miss(name, asked, u.opt.Lookups)
-	u.memory.Add(d.names.bytes - before)
+	grown := d.names.charge()
+	d.mu.Unlock()
+	u.charge(grown)
 }
 
 // notePresent notes that name is the node n, seen as mine.
@@ -361,10 +362,9 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	if d.names == nil {
 		d.names = newNames()
 	}
-	before := d.names.bytes
 	d.names.asks++
 	moved := u.upsert(d, &fresh)
-	grown := d.names.bytes - before
+	grown := d.names.charge()
 	d.mu.Unlock()
 	u.charge(grown)
 	u.rememberCookie(ctx, d, &fresh, moved)

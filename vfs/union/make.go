@@ -57,7 +57,7 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	if m.file != nil {
 		if err == nil && !m.w.Async {
-			err = m.file.sync(ctx, u, false)
+			err = m.file.flush(ctx, u)
 		}
 		m.file.release(u)
 	}
@@ -82,7 +82,11 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 
 func (u *Union) syncDir(ctx context.Context, h *dirHandle) error {
 	u.stats.syncs.Add(1)
-	return h.d.Sync(ctx)
+	err := h.d.Sync(ctx)
+	if err != nil { // whatever keeps names from the disk may have kept data from it, too
+		u.newVerifier()
+	}
+	return err
 }
 
 // makeAny tries until an attempt says how it ends.
@@ -209,7 +213,13 @@ func (u *Union) makeOver(ctx context.Context, m *making, n *node) error {
 		n.put()
 		return vfs.Exist
 	}
-	m.attr, m.over = a, n
+	// Whoever made it may not have flushed its name yet, or have failed to: this call promises it, too.
+	h, err := u.dirAt(ctx, m.d, n.volumes().first())
+	if err != nil {
+		n.put()
+		return err
+	}
+	m.attr, m.over, m.sync = a, n, h
 	return nil
 }
 
@@ -304,10 +314,15 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return true, nil
 	default:
 		h.release()
+		u.distrustName(m.d, m.name)
 		return false, err
 	}
 	m.sync = h
-	return false, done(u.born(ctx, m, &s, f, sub))
+	if err := u.born(ctx, m, &s, f, sub); err != nil {
+		u.distrustName(m.d, m.name)
+		return false, done(err)
+	}
+	return false, nil
 }
 
 // create calls the volume.
@@ -445,9 +460,8 @@ func (u *Union) addEntry(d *node, e *entry) (grown int64, moved bool) {
 	if d.names == nil {
 		d.names = newNames()
 	}
-	before := d.names.bytes
 	moved = u.upsert(d, e)
-	return d.names.bytes - before, moved
+	return d.names.charge(), moved
 }
 
 // ownChange notes that we changed the names of copies: their versions prove nothing until they are
@@ -475,10 +489,9 @@ func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
 	if d.names == nil {
 		return 0
 	}
-	before := d.names.bytes
 	if e := d.names.byName[name]; e != nil {
 		d.names.remove(e)
 	}
 	d.names.miss(name, u.now(), u.opt.Lookups)
-	return before - d.names.bytes
+	return -d.names.charge()
 }

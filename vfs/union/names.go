@@ -56,9 +56,10 @@ const entryBytes = 200
 // names is the name table of one directory. It is guarded by the mu of the
 // directory's node.
 type names struct {
-	byName map[vfs.Name]*entry
-	order  order
-	bytes  int64
+	byName  map[vfs.Name]*entry
+	order   order
+	bytes   int64 // taken by entries and absences
+	charged int64 // of these, what Union.memory counts
 
 	// complete says that byName held every name at the time asOf, and still does as far as
 	// this process changed the directory since.
@@ -75,6 +76,9 @@ type names struct {
 // absentMax bounds the absences remembered for one directory that is not listed.
 const absentMax = 4096
 
+// absentBytes is about what an absence takes beside its name: its place in the map.
+const absentBytes = 64
+
 func newNames() *names { return &names{byName: make(map[vfs.Name]*entry)} }
 
 // put adds e. Its name is not there yet, and its cookie not taken.
@@ -85,7 +89,14 @@ func (t *names) put(e *entry) {
 	if e.typ == vfs.Directory {
 		t.dirs++
 	}
-	delete(t.absent, e.name)
+	t.unmiss(e.name)
+}
+
+// charge is what is to be added to Union.memory for what changed since the last charge.
+func (t *names) charge() (delta int64) {
+	delta = t.bytes - t.charged
+	t.charged = t.bytes
+	return delta
 }
 
 // remove takes e out.
@@ -120,13 +131,33 @@ func (t *names) miss(name vfs.Name, at int64, mode Lookups) {
 	if t.absent == nil {
 		t.absent = make(map[vfs.Name]int64)
 	}
-	if len(t.absent) >= absentMax {
-		for old := range t.absent { // any: the map's order is random
-			delete(t.absent, old)
-			break
+	if _, there := t.absent[name]; !there {
+		if len(t.absent) >= absentMax {
+			for old := range t.absent { // any: the map's order is random
+				t.unmiss(old)
+				break
+			}
 		}
+		t.bytes += absentBytes + int64(len(name.String()))
 	}
 	t.absent[name] = at
+}
+
+// unmiss forgets that name was absent.
+func (t *names) unmiss(name vfs.Name) {
+	if _, there := t.absent[name]; there {
+		delete(t.absent, name)
+		t.bytes -= absentBytes + int64(len(name.String()))
+	}
+}
+
+// doubt makes all be proved before it is believed again.
+func (t *names) doubt() {
+	t.complete = false
+	for name := range t.absent {
+		t.bytes -= absentBytes + int64(len(name.String()))
+	}
+	t.absent = nil
 }
 
 // chunkMax is the most entries of a chunk of an order; a full one is halved.

@@ -97,6 +97,14 @@ func (n *node) volumes() volset {
 	return n.on()
 }
 
+// verified reports whether the set of a directory's copies was seen by ourselves, not only told by
+// the index.
+func (n *node) verified() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.copiesAt != 0
+}
+
 // begin announces a change. The caller holds the exclusive lease on n.
 func (u *Union) begin(n *node) {
 	n.mu.Lock()
@@ -234,7 +242,7 @@ func (u *Union) forget(n *node) {
 	}
 	freed := int64(nodeBytes)
 	if n.names != nil {
-		freed += n.names.bytes
+		freed += n.names.charged
 		n.names = nil
 	}
 	n.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -44,7 +45,7 @@ func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	tmp := vfs.MustName(fmt.Sprintf("%s.%016x.tmp", name, randomWord()))
+	tmp := vfs.MustName(fmt.Sprintf("%s.%016x%s", name, randomWord(), tmpSuffix))
 	f, _, _, err := d.Create(ctx, tmp, &volume.New{Mode: 0o600})
 	if err != nil {
 		return err
@@ -60,6 +61,33 @@ func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (e
 		return errors.Join(err, d.Unlink(ctx, tmp))
 	}
 	return d.Sync(ctx)
+}
+
+// tmpSuffix is that of small files that are being written.
+const tmpSuffix = ".tmp"
+
+// sweepPrivate removes what a crash has left of small files being written. A volume that takes no
+// change keeps them: they harm nobody.
+func (v *vol) sweepPrivate(ctx context.Context, dir vfs.Name) (err error) {
+	if v.caps.ReadOnly {
+		return nil
+	}
+	d, err := v.privateDir(ctx, dir, false)
+	if err != nil || d == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	var left []vfs.Name
+	err = d.List(ctx, func(e volume.Entry) bool {
+		if strings.HasSuffix(e.Name.String(), tmpSuffix) {
+			left = append(left, e.Name)
+		}
+		return true
+	})
+	for _, name := range left {
+		err = errors.Join(err, d.Unlink(ctx, name))
+	}
+	return err
 }
 
 // removePrivate removes a small file, if it is there. It may come back at a power cut.

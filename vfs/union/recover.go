@@ -133,8 +133,12 @@ func (x *displaced) drop(ctx context.Context, _ *Union) error {
 
 // recoverAll finishes or undoes what a crash left half done, by the volumes alone.
 func (u *Union) recoverAll(ctx context.Context) error {
+	ctx = context.WithValue(ctx, unhurried{}, true)
 	var all error
 	for _, v := range u.vols {
+		for _, dir := range []vfs.Name{intentsName, displacedName, conflictsName} {
+			all = errors.Join(all, v.sweepPrivate(ctx, dir))
+		}
 		err := v.eachPrivate(ctx, intentsName, func(name vfs.Name, b []byte) {
 			if !strings.HasSuffix(name.String(), ".json") {
 				return

@@ -90,6 +90,9 @@ func (u *Union) removeOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 	} else {
 		flush, err = u.removeObject(ctx, d, n, at, vols, ch)
 	}
+	if err != nil && flush != nil { // removed nothing that has to last; another attempt opens anew
+		err, flush = errors.Join(err, flush(ctx, false)), nil
+	}
 	return flush, false, err
 }
 
@@ -163,7 +166,7 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 	n.mu.Lock()
 	for i := range seen {
 		c := n.copyOn(seen[i].vol)
-		same = same && c != nil && c.id.Key == seen[i].st.Key
+		same = same && c != nil && c.id == seen[i].id
 	}
 	same = same && (!n.isDir() || n.on() == vols)
 	n.mu.Unlock()
@@ -179,7 +182,7 @@ func (u *Union) distrustName(d *node, name vfs.Name) {
 	d.mu.Lock()
 	if d.names != nil {
 		d.names.complete = false
-		delete(d.names.absent, name)
+		d.names.unmiss(name)
 		if e := d.names.byName[name]; e != nil {
 			e.at, e.seen = 0, d.names.round-1
 		}
@@ -205,6 +208,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	u.begin(n)
 	defer u.end(n)
 	if err := h.d.Unlink(ctx, at.phys); err != nil {
+		u.distrustName(d, at.name)
 		u.after(ctx, d, ch, false)
 		return flush, err
 	}
@@ -248,6 +252,7 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 	u.begin(n)
 	defer u.end(n)
 	if err := u.removeCopies(ctx, d, n, at, hs); err != nil {
+		u.distrustName(d, at.name)
 		u.after(ctx, d, ch, true)
 		return flush, done(err)
 	}

@@ -349,11 +349,12 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 	} else {
 		err = u.moveObject(ctx, r, target)
 	}
-	if err != nil {
+	if err != nil { // what it came to shows when the names are asked for again
+		u.distrustName(r.from, r.fromName)
+		u.distrustName(r.to, r.toName)
 		u.after(ctx, r.from, &r.fromChange, false)
 		u.after(ctx, r.to, &r.toChange, false)
 		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
-			u.distrustName(r.to, r.toName)
 			r.dropHandles()
 			return true, nil
 		}
@@ -465,11 +466,15 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		if err == nil {
 			continue
 		}
+		back := error(nil)
 		for j := i - 1; j >= 0; j-- {
 			w := order[j]
-			err = errors.Join(err, r.toHs[w].d.Rename(ctx, target.phys, r.fromHs[w].d, r.srcAt.phys, true))
+			back = errors.Join(back, r.toHs[w].d.Rename(ctx, target.phys, r.fromHs[w].d, r.srcAt.phys, true))
 		}
-		return errors.Join(err, u.rebuildVictim(ctx, r, order[:i]), intent.done(ctx, u, r.fromHs, r.toHs))
+		if back == nil { // else the intent stays: the next start brings the copies together
+			back = intent.done(ctx, u, r.fromHs, r.toHs)
+		}
+		return errors.Join(err, back, u.rebuildVictim(ctx, r, order[:i]))
 	}
 	for _, v := range r.restHs.set().list() {
 		err := r.restHs[v].d.Rmdir(ctx, r.dstAt.phys)

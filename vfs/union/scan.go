@@ -19,6 +19,9 @@ const scanPatience = time.Second
 // bytes, which two-byte components fill with 2,048.
 const scanDepth = 2048
 
+// unhurried marks the context of who can do nothing before the search has ended: recovery.
+type unhurried struct{}
+
 // wanted is an object that is searched for.
 type wanted struct {
 	node vfs.Node
@@ -75,13 +78,17 @@ func (s *scanner) join(ctx context.Context, w wanted) (hit, error) {
 		s.wg.Go(s.run)
 	}
 	s.mu.Unlock()
-	patience := time.NewTimer(scanPatience)
-	defer patience.Stop()
+	var patience <-chan time.Time
+	if ctx.Value(unhurried{}) == nil {
+		t := time.NewTimer(scanPatience)
+		defer t.Stop()
+		patience = t.C
+	}
 	select {
 	case <-b.done:
 	case <-ctx.Done():
 		return hit{}, context.Cause(ctx)
-	case <-patience.C:
+	case <-patience:
 		return hit{}, &vfs.Error{Status: vfs.Jukebox, Op: "search the volumes", Object: w.node.ID.String()}
 	}
 	if b.found[i].path != nil {

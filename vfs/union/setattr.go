@@ -119,11 +119,12 @@ func (u *Union) setObject(ctx context.Context, n *node, set *vfs.SetAttr) (flush
 	if n.typ == vfs.Regular {
 		f, err := u.files.get(ctx, u, n, set.Has(vfs.SetSize))
 		if err == nil {
+			since := f.failed.Load()
 			err = f.f.SetAttr(ctx, set)
 			f.written.Add(1)
 			return func(ctx context.Context, do bool) (err error) {
 				if do {
-					err = f.sync(ctx, u, false)
+					err = f.sync(ctx, u, false, since)
 				}
 				f.release(u)
 				return err
@@ -152,11 +153,15 @@ func (u *Union) volumeFlusher(v interface{ SyncAll(context.Context) error }) flu
 			return nil
 		}
 		u.stats.syncs.Add(1)
-		return v.SyncAll(ctx)
+		err := v.SyncAll(ctx)
+		if err != nil {
+			u.newVerifier()
+		}
+		return err
 	}
 }
 
-// setDir changes all copies of a directory, the home copy first: what it has counts. The
+// setDir changes all copies of a directory, the home copy last: what it has counts. The
 // mtime is set with it where there are several, so that whichever changed last tells the
 // right one.
 func (u *Union) setDir(ctx context.Context, n *node, a *vfs.Attr, set *vfs.SetAttr) (flusher, error) {
@@ -191,17 +196,19 @@ func sameTimes(a *vfs.Attr, set *vfs.SetAttr) vfs.SetAttr {
 	return s
 }
 
-// onCopies calls f for every copy, the home copy first and alone.
+// onCopies calls f for every copy, the home copy last and alone: an error before leaves the
+// directory as it was.
 func (u *Union) onCopies(n *node, hs handles, f func(h *dirHandle) error) error {
 	n.mu.Lock()
 	home := n.home
 	n.mu.Unlock()
-	if hs[home] != nil {
-		if err := f(hs[home]); err != nil {
-			return err
-		}
+	if err := each(hs.set().minus(home), func(v int) error { return f(hs[v]) }); err != nil {
+		return err
 	}
-	return each(hs.set().minus(home), func(v int) error { return f(hs[v]) })
+	if hs[home] == nil {
+		return errNoCopy
+	}
+	return f(hs[home])
 }
 
 // dirFlusher flushes and releases all of hs.

@@ -270,7 +270,7 @@ func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting)
 	}
 	s.node, s.mark, s.marked = fresh, m, true
 	u.log.Warn("object got a fresh id: its own collides", "op", "identify", "node", fresh.ID, "volume", v.name, "name", at.phys.String())
-	return fresh, h.d.Sync(ctx)
+	return fresh, v.v.SyncAll(ctx) // the mark is the object's own: a flush of the directory does not keep it
 }
 
 // learn notes what the sightings say of n: its copies, its place, its attributes.
@@ -433,11 +433,9 @@ func (n *node) chooseHome(seen []sighting, before int) {
 	}
 }
 
-// forgetNames drops the name table. Needs n.mu. The memory is accounted for by the
-// caller of dropNames, or at the next charge of the same directory.
+// forgetNames makes the names of n be proved before they are believed again. Needs n.mu.
 func (n *node) forgetNames() {
 	if n.names != nil {
-		n.names.complete = false
-		n.names.absent = nil
+		n.names.doubt()
 	}
 }

@@ -1,0 +1,476 @@
+package union
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume/volumetest"
+)
+
+// cutSeeds is how many power cuts each call is tried with: what was not flushed is kept or lost by
+// the seed, fact by fact.
+const cutSeeds = 12
+
+// cut turns the power of all volumes off and on, and opens the share anew without an index.
+func (m *mortal) cut(t *testing.T, seed uint64) {
+	t.Helper()
+	m.u.scans.wait()
+	m.u = nil
+	for i := range m.mems {
+		m.mems[i] = m.mems[i].PowerCut(seed*31 + uint64(i))
+		m.vols[i] = m.mems[i]
+	}
+	m.open(t)
+}
+
+// settled makes all that setup did durable.
+func (m *mortal) settled(t *testing.T) {
+	t.Helper()
+	for _, v := range m.mems {
+		must(t, v.SyncAll(t.Context()))
+	}
+}
+
+// tree is what the calls of TestAcknowledgedIsDurable find: directories home and away that lie on
+// the first and the last volume, both with a directory in them, a shared directory with a copy
+// on each volume, and one object of each kind.
+type tree struct {
+	m          *mortal
+	failing    atomic.Int64 // the operation that fails, counted down to 0; below that none does
+	trap       *trap        // or nil
+	last       int          // volume
+	home, away vfs.Node
+	deep       vfs.Node // home/deep, on the first volume alone
+	wide       vfs.Node // wide, on all volumes
+	file       vfs.Node // home/file
+	other      vfs.Node // away/other, on the last volume
+}
+
+func newTree(t *testing.T, volumes int) *tree {
+	t.Helper()
+	x := &tree{m: &mortal{place: &onto{}}, last: volumes - 1}
+	m := x.m
+	m.left.Store(-1)
+	m.shareT = memShare(t, volumes, func(_ int, o *volumetest.Options) { o.Fault = x.fault })
+	m.opt.Policy = m.place
+	m.open(t)
+	root := m.root(t)
+	x.home = m.mkAt(t, 0, root, "home", vfs.Directory).Node
+	x.deep = m.mkAt(t, 0, x.home, "deep", vfs.Directory).Node
+	x.away = m.mkAt(t, x.last, root, "away", vfs.Directory).Node
+	x.wide = m.mkAt(t, 0, root, "wide", vfs.Directory).Node
+	for v := range volumes {
+		m.mkAt(t, v, x.wide, fmt.Sprintf("w%d", v), vfs.Regular)
+	}
+	x.file = m.mkAt(t, 0, x.home, "file", vfs.Regular).Node
+	x.other = m.mkAt(t, x.last, x.away, "other", vfs.Regular).Node
+	m.mkAt(t, 0, x.home, "link", vfs.Symlink)
+	m.mkAt(t, 0, x.home, "fifo", vfs.FIFO)
+	_, _, err := m.u.Write(t.Context(), who, x.file, []byte("before"), 0, vfs.FileSync)
+	must(t, err)
+	m.settled(t)
+	return x
+}
+
+// fault fails one operation.
+func (x *tree) fault(op string, k int) error {
+	if x.trap != nil {
+		return x.trap.fault(op, k)
+	}
+	if x.failing.Load() > 0 && x.failing.Add(-1) == 0 {
+		return errDisk
+	}
+	return nil
+}
+
+// emptyWide makes an empty directory with a copy on every volume.
+func (x *tree) emptyWide(t *testing.T, dir vfs.Node, name string) vfs.Node {
+	t.Helper()
+	d := x.m.mkAt(t, 0, dir, name, vfs.Directory).Node
+	for v := range x.m.mems {
+		x.m.mkAt(t, v, d, "x", vfs.Regular)
+		_, err := x.m.u.Remove(t.Context(), who, d, vfs.MustName("x"))
+		must(t, err)
+	}
+	x.m.settled(t)
+	return d
+}
+
+// is wants path to be the node.
+func (x *tree) is(t *testing.T, path string, want vfs.Node) vfs.Attr {
+	t.Helper()
+	a := x.m.path(t, path)
+	if a.Node.ID != want.ID {
+		t.Errorf("%s is node %s, was %s", path, a.Node.ID, want.ID)
+	}
+	return a
+}
+
+// gone wants path to be absent, and not to be listed either.
+func (x *tree) gone(t *testing.T, path string) {
+	t.Helper()
+	dir, name := x.m.root(t), path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		dir, name = x.m.path(t, path[:i]).Node, path[i+1:]
+	}
+	x.m.look(t, dir, name, vfs.NoEnt)
+	for _, n := range x.m.list(t, dir) {
+		if strings.HasPrefix(n, name) {
+			t.Errorf("%s is absent, and listed as %s", path, n)
+		}
+	}
+}
+
+// holds wants the bytes in the file.
+func (x *tree) holds(t *testing.T, n vfs.Node, want string) {
+	t.Helper()
+	buf := make([]byte, 1<<16)
+	k, _, _, err := x.m.u.Read(t.Context(), who, n, buf, 0)
+	must(t, err)
+	if string(buf[:k]) != want {
+		t.Errorf("the file holds %.40q, want %.40q", buf[:k], want)
+	}
+}
+
+func (x *tree) make(t *testing.T, v int, dir vfs.Node, name string, how vfs.How) (vfs.Attr, error) {
+	t.Helper()
+	x.m.place.to(v)
+	a, _, err := x.m.u.Make(t.Context(), who, dir, vfs.MustName(name), &how)
+	return a, err
+}
+
+// durable is one kind of call: setup is made durable, then call is made, and check is what must be
+// so after a power cut right behind its reply.
+type durable struct {
+	name  string
+	setup func(t *testing.T, x *tree)
+	call  func(t *testing.T, x *tree) (check func(t *testing.T), err error)
+}
+
+// made is the check of a new object.
+func made(x *tree, path string, a vfs.Attr) func(t *testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		now := x.is(t, path, a.Node)
+		if now.Mode != a.Mode || now.Type != a.Type || now.UID != a.UID || now.GID != a.GID || now.Size != a.Size {
+			t.Errorf("%s came back as %+v, was %+v", path, now, a)
+		}
+	}
+}
+
+var mode640 = vfs.SetAttr{Mask: vfs.SetMode | vfs.SetUID | vfs.SetGID, Mode: 0o640, UID: 7, GID: 8}
+
+// births are the calls that make a name, in a directory that must get a copy first where
+// there is more than one volume.
+func births() []durable {
+	var all []durable
+	add := func(name string, how vfs.How, more ...func(t *testing.T, x *tree, a vfs.Attr)) {
+		all = append(all, durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+			a, err := x.make(t, x.last, x.deep, "new", how)
+			return func(t *testing.T) {
+				x.is(t, "home/deep", x.deep)
+				made(x, "home/deep/new", a)(t)
+				for _, f := range more {
+					f(t, x, a)
+				}
+			}, err
+		}})
+	}
+	big := mode640
+	big.Mask, big.Size = big.Mask|vfs.SetSize, 10000
+	mine := vfs.How{Type: vfs.Regular, Exists: vfs.Exclusive, Verifier: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}
+	add("create", vfs.How{Type: vfs.Regular, Set: mode640})
+	add("create with a size", vfs.How{Type: vfs.Regular, Set: big})
+	add("create exclusively", mine, func(t *testing.T, x *tree, a vfs.Attr) {
+		again, err := x.make(t, x.last, x.deep, "new", mine)
+		if err != nil || again.Node.ID != a.Node.ID {
+			t.Errorf("the same exclusive create gives another file, or %v", err)
+		}
+	})
+	add("mkdir", vfs.How{Type: vfs.Directory, Set: mode640}, func(t *testing.T, x *tree, a vfs.Attr) {
+		_, err := x.make(t, 0, a.Node, "usable", vfs.How{Type: vfs.Regular})
+		must(t, err)
+	})
+	add("mknod", vfs.How{Type: vfs.Char, Major: 3, Minor: 4, Set: mode640})
+	add("symlink", vfs.How{Type: vfs.Symlink, Target: "some/where"}, func(t *testing.T, x *tree, a vfs.Attr) {
+		if to, _, err := x.m.u.ReadLink(t.Context(), who, a.Node); err != nil || to != "some/where" {
+			t.Errorf("the link leads to %q, %v", to, err)
+		}
+	})
+	return append(all, durable{name: "link", call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+		_, _, err := x.m.u.Link(t.Context(), who, x.other, x.deep, vfs.MustName("new"))
+		return func(t *testing.T) {
+			x.is(t, "away/other", x.other)
+			if a := x.is(t, "home/deep/new", x.other); a.Nlink != 2 {
+				t.Errorf("nlink %d, want 2", a.Nlink)
+			}
+		}, err
+	}})
+}
+
+// deaths are the calls that take a name away.
+func deaths() []durable {
+	return []durable{
+		{name: "remove", call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+			_, err := x.m.u.Remove(t.Context(), who, x.away, vfs.MustName("other"))
+			return func(t *testing.T) { x.gone(t, "away/other") }, err
+		}},
+		{
+			name:  "rmdir of a directory with copies",
+			setup: func(t *testing.T, x *tree) { x.emptyWide(t, x.home, "empty") },
+			call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+				_, err := x.m.u.RemoveDir(t.Context(), who, x.home, vfs.MustName("empty"))
+				return func(t *testing.T) { x.gone(t, "home/empty") }, err
+			},
+		},
+	}
+}
+
+// moves are the kinds of RENAME.
+func moves() []durable {
+	move := func(name string, f func(t *testing.T, x *tree) error, check func(t *testing.T, x *tree)) durable {
+		return durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+			return func(t *testing.T) { check(t, x) }, f(t, x)
+		}}
+	}
+	over := move("rename of a directory with copies over another",
+		func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "deep", x.away, "empty") },
+		func(t *testing.T, x *tree) { x.is(t, "away/empty", x.deep); x.gone(t, "home/deep") })
+	over.setup = func(t *testing.T, x *tree) { x.emptyWide(t, x.away, "empty") }
+	return []durable{
+		over,
+		move("rename in a directory",
+			func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "file", x.home, "new") },
+			func(t *testing.T, x *tree) { x.is(t, "home/new", x.file); x.gone(t, "home/file") }),
+		move("rename into a directory that needs a copy",
+			func(t *testing.T, x *tree) error { return x.m.rename(t, x.away, "other", x.deep, "new") },
+			func(t *testing.T, x *tree) {
+				x.is(t, "home/deep/new", x.other)
+				x.is(t, "home/deep", x.deep)
+				x.gone(t, "away/other")
+			}),
+		move("rename over what lies elsewhere",
+			func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "file", x.away, "other") },
+			func(t *testing.T, x *tree) {
+				x.is(t, "away/other", x.file)
+				x.holds(t, x.file, "before")
+				x.gone(t, "home/file")
+			}),
+		move("rename over what lies beside",
+			func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "link", x.home, "file") },
+			func(t *testing.T, x *tree) {
+				if a := x.m.path(t, "home/file"); a.Type != vfs.Symlink {
+					t.Errorf("home/file is of type %d", a.Type)
+				}
+				x.gone(t, "home/link")
+			}),
+		move("rename of a directory with copies",
+			func(t *testing.T, x *tree) error { return x.m.rename(t, x.m.root(t), "wide", x.deep, "new") },
+			func(t *testing.T, x *tree) {
+				x.is(t, "home/deep/new", x.wide)
+				if got := len(x.m.list(t, x.wide)); got != x.last+1 {
+					t.Errorf("%d names in it, want %d", got, x.last+1)
+				}
+				x.gone(t, "wide")
+			}),
+	}
+}
+
+// settings are the kinds of SETATTR and SETACL.
+func settings() []durable {
+	was := vfs.Time{Sec: 1234, Nsec: 5}
+	set := func(name, path string, s vfs.SetAttr, same func(a *vfs.Attr) bool) durable {
+		var n vfs.Node
+		return durable{
+			name:  name,
+			setup: func(t *testing.T, x *tree) { n = x.m.path(t, path).Node },
+			call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+				_, err := x.m.u.SetAttr(t.Context(), who, n, &s, nil)
+				return func(t *testing.T) {
+					if a := x.is(t, path, n); !same(&a) {
+						t.Errorf("%s came back as %+v", path, a)
+					}
+				}, err
+			},
+		}
+	}
+	owner := vfs.SetAttr{Mask: vfs.SetUID, UID: 9}
+	owned := func(a *vfs.Attr) bool { return a.UID == 9 }
+	all := vfs.SetAttr{Mask: vfs.SetMode | vfs.SetMtime | vfs.SetUID, Mode: 0o711, Mtime: was, UID: 9}
+	has := func(a *vfs.Attr) bool { return a.UID == 9 && a.Mode == 0o711 && a.Mtime == was }
+	acl := vfs.ACL{{Tag: vfs.ACLUserObj, Perm: 7}, {Tag: vfs.ACLUser, ID: 5, Perm: 7}, {Tag: vfs.ACLGroupObj, Perm: 5}, {Tag: vfs.ACLMask, Perm: 7}, {Tag: vfs.ACLOther}}
+	return []durable{
+		set("setattr of a file", "home/file", all, has),
+		set("setattr of a size", "home/file", vfs.SetAttr{Mask: vfs.SetSize, Size: 3}, func(a *vfs.Attr) bool { return a.Size == 3 }),
+		set("setattr of a link", "home/link", owner, owned),
+		set("setattr of a fifo", "home/fifo", all, has),
+		set("setattr of a directory", "home/deep", all, has),
+		set("setattr of a directory with copies", "wide", all, has),
+		{name: "setacl of a directory with copies", call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+			_, err := x.m.u.SetACL(t.Context(), who, x.wide, vfs.ACLs{Access: acl, Default: acl})
+			return func(t *testing.T) {
+				got, _, err := x.m.u.GetACL(t.Context(), who, x.wide)
+				must(t, err)
+				if len(got.Access) != len(acl) || len(got.Default) != len(acl) {
+					t.Errorf("the lists came back as %+v", got)
+				}
+			}, err
+		}},
+	}
+}
+
+// long is what writings write: a few pages.
+var long = strings.Repeat("0123456789abcdef", 1000)
+
+func (x *tree) write(t *testing.T, s vfs.Stable) (vfs.Verifier, error) {
+	t.Helper()
+	w, _, err := x.m.u.Write(t.Context(), who, x.file, []byte(long), 0, s)
+	if err == nil && (w.Count != len(long) || w.Stable < s) {
+		t.Errorf("wrote %d bytes, stable %d", w.Count, w.Stable)
+	}
+	return w.Verifier, err
+}
+
+// errResend is what a client makes of a COMMIT with another verifier than its WRITE had.
+var errResend = errors.New("the verifier has changed: all must be sent again")
+
+// committed is a client's way with unstable data: WRITE, then between, then COMMIT.
+func committed(name string, between func(t *testing.T, x *tree) error, check func(t *testing.T, x *tree)) durable {
+	return durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+		all := func(t *testing.T) { check(t, x) }
+		want, err := x.write(t, vfs.Unstable)
+		if err == nil {
+			err = between(t, x)
+		}
+		if err != nil {
+			return all, err
+		}
+		v, _, err := x.m.u.Commit(t.Context(), who, x.file, 0, 0)
+		if err == nil && v != want {
+			err = errResend
+		}
+		return all, err
+	}}
+}
+
+// writings are the kinds of WRITE and COMMIT.
+func writings() []durable {
+	held := func(t *testing.T, x *tree) { x.holds(t, x.is(t, "home/file", x.file).Node, long) }
+	stable := func(name string, s vfs.Stable) durable {
+		return durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
+			_, err := x.write(t, s)
+			now, aerr := x.m.u.GetAttr(t.Context(), who, x.file)
+			return func(t *testing.T) {
+				held(t, x)
+				a, err := x.m.u.GetAttr(t.Context(), who, x.file)
+				must(t, err)
+				if s == vfs.FileSync && aerr == nil && a.Mtime != now.Mtime {
+					t.Errorf("mtime %v, was %v", a.Mtime, now.Mtime)
+				}
+			}, err
+		}}
+	}
+	return []durable{
+		stable("write file_sync", vfs.FileSync),
+		stable("write data_sync", vfs.DataSync),
+		committed("commit", func(*testing.T, *tree) error { return nil }, held),
+		committed("commit after the descriptor was needed", func(t *testing.T, x *tree) error {
+			x.m.u.files.limit = 2
+			for i := range 6 { // more than the table keeps
+				if _, err := x.make(t, 0, x.home, fmt.Sprintf("f%d", i), vfs.How{Type: vfs.Regular}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, held),
+	}
+}
+
+// writingsOnce are those that change more than the file, and so cannot be made twice.
+func writingsOnce() []durable {
+	return []durable{
+		committed("commit after renames", func(t *testing.T, x *tree) error {
+			must(t, x.m.rename(t, x.home, "file", x.wide, "new"))
+			return x.m.rename(t, x.m.root(t), "wide", x.deep, "new")
+		}, func(t *testing.T, x *tree) { x.holds(t, x.is(t, "home/deep/new/new", x.file).Node, long) }),
+		committed("commit after one of two names went", func(t *testing.T, x *tree) error {
+			_, _, err := x.m.u.Link(t.Context(), who, x.file, x.home, vfs.MustName("second"))
+			must(t, err)
+			_, err = x.m.u.Remove(t.Context(), who, x.home, vfs.MustName("file"))
+			return err
+		}, func(t *testing.T, x *tree) { x.holds(t, x.is(t, "home/second", x.file).Node, long) }),
+	}
+}
+
+// TestAcknowledgedIsDurable cuts the power of all volumes right after each kind of call was
+// answered: all that the answer promised is there afterwards, under its node (P5).
+func TestAcknowledgedIsDurable(t *testing.T) {
+	for _, volumes := range []int{1, 2, 3} {
+		for _, kinds := range [][]durable{births(), deaths(), moves(), settings(), writings(), writingsOnce()} {
+			for _, d := range kinds {
+				t.Run(fmt.Sprintf("%s/%d", d.name, volumes), func(t *testing.T) {
+					for seed := range uint64(cutSeeds) {
+						x := newTree(t, volumes)
+						d.prepare(t, x)
+						check, err := d.call(t, x)
+						must(t, err)
+						x.m.cut(t, seed)
+						check(t)
+						x.m.close(t)
+						if t.Failed() {
+							t.Fatalf("with seed %d", seed)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func (d *durable) prepare(t *testing.T, x *tree) {
+	t.Helper()
+	if d.setup != nil {
+		d.setup(t, x)
+		x.m.settled(t)
+	}
+}
+
+// TestRetriedIsDurable lets the i-th operation on the volumes fail, for every i, and makes the call
+// again as a client does: what is then acknowledged outlives a power cut, and nothing leaks.
+func TestRetriedIsDurable(t *testing.T) {
+	const most = 500 // operations of one call
+	for _, kinds := range [][]durable{births(), deaths(), moves(), settings(), writings()} {
+		for _, d := range kinds {
+			t.Run(d.name, func(t *testing.T) {
+				for i := int64(1); i <= most; i++ {
+					x := newTree(t, 2)
+					d.prepare(t, x)
+					x.failing.Store(i)
+					check, err := d.call(t, x)
+					if x.failing.Swap(-1) > 0 { // it takes less than i
+						return
+					}
+					if err != nil {
+						check, err = d.call(t, x)
+					}
+					switch s := vfs.StatusOf(err); {
+					case err == nil:
+						x.m.cut(t, uint64(i))
+						check(t)
+					case s != vfs.Exist && s != vfs.NoEnt: // it was done, but for its flush
+						t.Errorf("made again: %v", err)
+					}
+					x.m.close(t)
+					if t.Failed() {
+						t.Fatalf("with operation %d failing", i)
+					}
+				}
+				t.Fatalf("it takes more than %d operations", most)
+			})
+		}
+	}
+}
