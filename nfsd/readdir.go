@@ -219,7 +219,7 @@ func (p *page) finish(start int, dir *vfs.Attr, eof bool, code uint32) []byte {
 	body := p.out[start+dirHead:]
 	out := p.s.appendPostOp(xdr.AppendUint32(p.out[:start], code), dir)
 	out = append(out, cookieVerf[:]...)
-	out = append(out, body...) // in its place already, unless attributes are missing
+	out = appendPlaced(out, body, start+dirHead)
 	out = xdr.AppendBool(out, false)
 	return xdr.AppendBool(out, eof)
 }

@@ -48,7 +48,7 @@ func (f *flaky) mkdir(t *testing.T, name string) vfs.Node {
 // getAttr calls GETATTR on a node by export id x; NoWait is off.
 func getAttr(t *testing.T, s *Server, x uint64, n vfs.Node) nfs.NFSStatus {
 	t.Helper()
-	c := hotCall(nfs.NFSProcedureGetAttr, s.appendHandle(nil, x, n))
+	c := newCall(nfs.NFSProcedureGetAttr, s.appendHandle(nil, x, n))
 	c.NoWait = false
 	out, v := s.getAttr(t.Context(), c, nil)
 	if v != rpc.Done {
@@ -79,7 +79,7 @@ func TestExportFoundLater(t *testing.T) {
 		if st := getAttr(t, s, x, dir); st != nfs.NFSStatusJukebox {
 			t.Errorf("away: %d, want JUKEBOX", st)
 		}
-		c := hotCall(nfs.NFSProcedureGetAttr, s.appendHandle(nil, x, dir))
+		c := newCall(nfs.NFSProcedureGetAttr, s.appendHandle(nil, x, dir))
 		if _, v := s.getAttr(t.Context(), c, nil); v != rpc.Again {
 			t.Errorf("inline: verdict %v, want Again", v)
 		}
@@ -120,7 +120,7 @@ func TestExportNeverThere(t *testing.T) {
 		}
 		fs.mkdir(t, "dir")
 		time.Sleep(retryExports)
-		c := hotCall(0, nil)
+		c := newCall(0, nil)
 		if _, err := (mountBackend{s}).Mount(t.Context(), c, "/dir"); err != nil {
 			t.Error(err)
 		}
@@ -184,7 +184,7 @@ func TestFailuresAreLogged(t *testing.T) {
 		s := newServer(t, fs, "/ *(rw,insecure)\n", slog.New(slog.NewTextHandler(&b, nil)))
 		fs.fail.Store(&vfs.Error{Status: vfs.IO, Op: "open", Object: "x", Volume: "disk3"})
 		r := s.table.Load().roots[0]
-		c := hotCall(nfs.NFSProcedureLookup, xdr.AppendString(s.appendHandle(nil, r.id, r.node), "x"))
+		c := newCall(nfs.NFSProcedureLookup, xdr.AppendString(s.appendHandle(nil, r.id, r.node), "x"))
 		c.XID, c.Client = 77, netip.MustParseAddrPort("192.0.2.9:800")
 		fail := func() {
 			if _, v := s.lookup(t.Context(), c, nil); v != rpc.Done {
@@ -227,7 +227,7 @@ func TestSlowAnswersGoToAWorker(t *testing.T) {
 	s := newServer(t, fs, "/ *(rw,insecure)\n", slog.New(slog.DiscardHandler))
 	fs.fail.Store(&vfs.Error{Status: vfs.Again})
 	r := s.table.Load().roots[0]
-	c := hotCall(nfs.NFSProcedureLookup, xdr.AppendString(s.appendHandle(nil, r.id, r.node), "x"))
+	c := newCall(nfs.NFSProcedureLookup, xdr.AppendString(s.appendHandle(nil, r.id, r.node), "x"))
 	if _, v := s.lookup(t.Context(), c, nil); v != rpc.Again {
 		t.Errorf("verdict %v", v)
 	}
