@@ -33,11 +33,13 @@
 //
 // # A full disk
 //
-// A fault in a mapped file kills the process, so free space is watched. Below the floor
-// (512 MiB) nothing is put any more: a row that would have been replaced is deleted, so that
-// no read finds what is no longer so, and the call returns [ErrPaused]. Below half of it nothing
-// is written at all, and until there is room again the index answers that it
-// knows nothing; what it held is then dropped.
+// A fault in a mapped file kills the process, so free space is watched, each second and before
+// each commit. Below the floor (512 MiB) nothing is put any more: a row that would have been
+// replaced is deleted, so that no read finds what is no longer so, and the call returns
+// [ErrPaused]. Below half of it nothing is written at all, and until there is room again the
+// index answers that it knows nothing; what it held is then dropped, or at Close, if that
+// comes first. What is left is a disk that somebody fills from above the floor to the last
+// byte within one commit, or while Badger writes a table (each 16 MiB of rows).
 //
 // # Errors
 //

@@ -62,30 +62,37 @@ func (s *Store) watchLoop() {
 
 // look measures the free space and draws the consequences.
 func (s *Store) look() error {
-	free, err := s.opt.free(s.opt.Dir)
+	free, err := s.notice()
 	if err != nil {
-		return fmt.Errorf("free space of %s: %w", s.opt.Dir, err)
+		return err
+	}
+	if floor := s.opt.MinFree; free < floor+floor/resume || !s.paused() {
+		return nil
+	}
+	if usable, err := s.reset(); !usable {
+		return err
+	}
+	s.space.low.Store(false)
+	s.log.Info("the index learns again", "op", "statfs", "dir", s.opt.Dir, "free", free, "floor", s.opt.MinFree)
+	return nil
+}
+
+// notice measures the free space and stops writing if there is too little.
+func (s *Store) notice() (free uint64, err error) {
+	if free, err = s.opt.free(s.opt.Dir); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", s.opt.Dir, err)
 	}
 	s.space.free.Store(free)
 	floor := s.opt.MinFree
-	switch {
-	case free < floor:
-		if free < floor/2 && s.space.void.CompareAndSwap(false, true) {
-			s.log.Error("the index is off: the state directory is full; Sheaf asks the volumes each time",
-				"op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
-		}
-		if s.space.low.CompareAndSwap(false, true) {
-			s.log.Warn("the index learns nothing new: little space is left beside it",
-				"op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
-		}
-	case free >= floor+floor/resume && s.paused():
-		if usable, err := s.reset(); !usable {
-			return err
-		}
-		s.space.low.Store(false)
-		s.log.Info("the index learns again", "op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
+	if free < floor/2 && s.space.void.CompareAndSwap(false, true) {
+		s.log.Error("the index is off: the state directory is full; Sheaf asks the volumes each time",
+			"op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
 	}
-	return nil
+	if free < floor && s.space.low.CompareAndSwap(false, true) {
+		s.log.Warn("the index learns nothing new: little space is left beside it",
+			"op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
+	}
+	return free, nil
 }
 
 // reset drops all rows if writes were lost, since any of them may be wrong. It reports

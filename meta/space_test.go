@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sheaf/vfs"
 )
 
@@ -114,9 +116,11 @@ func TestNoSpaceMakesTheIndexKnowNothing(t *testing.T) {
 	must(t, s.look())
 	must(t, s.Close())
 	free.Store(2000)
-	if s, _ = roomy(t, dir); !s.Unclean() {
-		t.Error("an index that lost writes was closed as clean")
+	s, _ = roomy(t, dir)
+	if _, ok, err := s.Node(nid(3)); ok || err != nil {
+		t.Errorf("an index that lost writes was kept over a restart: %v %v", ok, err)
 	}
+	checkClean(t, s)
 }
 
 // What was queued before everything was dropped must not come after it: a listing
@@ -189,4 +193,39 @@ func TestARealFullDisk(t *testing.T) {
 	must(t, s.Flush(ctx))
 	checkClean(t, s)
 	t.Logf("%d rounds, %+v", round, s.Health())
+}
+
+// It is closed on a full disk too, without the table that Badger would write of what is in memory.
+func TestARealFullDiskAtTheEnd(t *testing.T) {
+	ctx := t.Context()
+	disk := smallDisk(t, 192<<20)
+	opt := Options{Dir: filepath.Join(disk, "index"), MinFree: 96 << 20, Watch: time.Hour}
+	s, err := Open(opt)
+	must(t, err)
+	for i := range 1000 {
+		must(t, s.PutNode(ctx, file(i)))
+	}
+	must(t, s.Flush(ctx))
+	hog, err := os.Create(filepath.Join(disk, "hog"))
+	must(t, err)
+	defer hog.Close()
+	fill := make([]byte, 1<<20)
+	for err == nil {
+		_, err = hog.Write(fill)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	must(t, s.PutNode(ctx, file(1))) // the watcher has not looked: the commit does
+	must(t, s.Flush(ctx))
+	if h := s.Health(); !h.Void {
+		t.Errorf("a commit on a full disk: %+v", h)
+	}
+	must(t, s.Close())
+	must(t, hog.Truncate(0))
+	s = openStore(t, opt)
+	if _, ok, err := s.Node(nid(2)); ok || err != nil {
+		t.Errorf("an index that lost writes was kept: %v %v", ok, err)
+	}
+	checkClean(t, s)
 }

@@ -194,6 +194,11 @@ func (s *Store) Close() error {
 	if err == nil && (!s.unclean || s.trusted.Load()) && !s.space.void.Load() {
 		err = s.end()
 	}
+	if s.space.void.Load() {
+		// A close writes a table of what is in memory, which on a full disk kills the process. All of it
+		// is to be dropped anyway, and removing files needs no room.
+		err = errors.Join(err, s.db.DropAll())
+	}
 	if cerr := s.db.Close(); err == nil && cerr != nil {
 		err = &vfs.Error{Status: vfs.IO, Op: "close index", Object: s.opt.Dir, Err: cerr}
 	}
