@@ -61,6 +61,9 @@ func printStatus(w io.Writer, s *share.Status) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\n", label, e)
 	}
+	if text := indexText(&s.Index); text != "" {
+		fmt.Fprintf(t, "index\t%s\n", text)
+	}
 	if c := s.Traffic; c != nil {
 		fmt.Fprintf(t, "traffic\t%d connections, %d calls answered, %d in flight, %d repeated\n", c.Connections, c.Calls, c.InFlight, c.Repeated)
 	}
@@ -69,4 +72,21 @@ func printStatus(w io.Writer, s *share.Status) error {
 	}
 	fmt.Fprintln(w)
 	return printVolumes(w, s.Volumes)
+}
+
+// indexText says what is not ordinary about the index; nothing of one that is on.
+func indexText(i *share.IndexStatus) string {
+	var text string
+	switch i.State {
+	case share.IndexPaused:
+		text = "learns nothing new"
+	case share.IndexOff:
+		text = "off, the volumes are asked each time"
+	default:
+		return ""
+	}
+	if i.Error != "" {
+		return text + ": " + i.Error + "; start the server again"
+	}
+	return fmt.Sprintf("%s: %s are free beside the state directory and %s are wanted; make room there", text, humanBytes(i.Free), humanBytes(i.Floor))
 }

@@ -51,8 +51,26 @@ type Status struct {
 	Mount    string         `json:"mount,omitempty"`  // the command that mounts it
 	Exports  []string       `json:"exports"`
 	Volumes  []VolumeStatus `json:"volumes"`
+	Index    IndexStatus    `json:"index"`
 	Traffic  *Traffic       `json:"traffic,omitempty"` // of the native engine
 }
+
+// IndexStatus is how the index is. Files are safe and served in each of its states.
+type IndexStatus struct {
+	State   string `json:"state"`   // on; paused: it learns nothing new; off: it knows nothing
+	Free    uint64 `json:"free"`    // bytes free beside it
+	Floor   uint64 `json:"floor"`   // bytes: below, it is paused; below half of it, off
+	Refused uint64 `json:"refused"` // rows not taken in for want of space, since the start
+	Queued  int    `json:"queued"`  // rows not yet on stable storage
+	Error   string `json:"error,omitempty"`
+}
+
+// States of the index.
+const (
+	IndexOn     = "on"
+	IndexPaused = "paused"
+	IndexOff    = "off"
+)
 
 // Traffic counts what the protocol side has done.
 type Traffic struct {

@@ -38,5 +38,5 @@
 // without a marker unless adoption is asked for; a volume that another server
 // has; a copy of a volume; two volumes with one id; volumes of two shares; a
 // member that is not configured. Markers are written only after all of that, and
-// after the address to listen on was taken.
+// after the address to listen on was taken and the index was opened.
 package share

@@ -22,11 +22,27 @@ func (s *Share) Status(ctx context.Context) (Status, error) {
 		Version: APIVersion, Running: s.engine != nil, Build: s.opt.Build, PID: os.Getpid(),
 		UID: uid, Squashed: squashed, Started: s.started.Round(0),
 		Share: s.id.share, Engine: s.cfg.Engine, Exports: s.exportLines(), Volumes: volumes,
+		Index: s.indexStatus(),
 	}
 	if s.engine != nil {
 		st.Listen, st.Mount, st.Traffic = s.Addr().String(), s.MountCommand(), s.engine.Traffic()
 	}
 	return st, nil
+}
+
+// indexStatus is how the index is.
+func (s *Share) indexStatus() IndexStatus {
+	h := s.index.Health()
+	st := IndexStatus{State: IndexOn, Free: h.Free, Floor: h.Floor, Refused: h.Refused, Queued: h.Queued}
+	switch {
+	case h.Err != nil:
+		st.State, st.Error = IndexOff, h.Err.Error()
+	case h.Void:
+		st.State = IndexOff
+	case h.Paused:
+		st.State = IndexPaused
+	}
+	return st
 }
 
 // exportLines are the exports in force, spelled out.

@@ -133,14 +133,15 @@ func (s *Share) bind(ctx context.Context) (err error) {
 
 // openVolumes wires volumes, shared flushes and index to the union.
 func (s *Share) openVolumes(ctx context.Context) (err error) {
+	// The index comes first: a server that cannot have it, on a full disk, has not adopted any volume.
+	if s.index, err = meta.Open(meta.Options{Dir: filepath.Join(s.state.path, indexDir), Logger: s.log}); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
 	if s.members, err = openMembers(ctx, s.cfg.Volumes, s.cfg.Adopt, s.log); err != nil {
 		return err
 	}
 	if s.id, err = parseIdentity(&s.members.common); err != nil {
 		return err
-	}
-	if s.index, err = meta.Open(meta.Options{Dir: filepath.Join(s.state.path, indexDir), Logger: s.log}); err != nil {
-		return fmt.Errorf("index: %w", err)
 	}
 	s.union, err = union.Open(ctx, s.unionOptions())
 	return err
