@@ -41,6 +41,7 @@ func (m *mortal) settled(t *testing.T) {
 type tree struct {
 	m          *mortal
 	failing    atomic.Int64 // the operation that fails, counted down to 0; below that none does
+	dies       atomic.Int64 // the operation at which the power goes, counted down to 1; 0: it stays
 	trap       *trap        // or nil
 	last       int          // volume
 	home, away vfs.Node
@@ -78,8 +79,18 @@ func newTree(t *testing.T, volumes int) *tree {
 
 // fault fails one operation.
 func (x *tree) fault(op string, k int) error {
+	for n := x.dies.Load(); n > 0; n = x.dies.Load() {
+		if n == 1 {
+			return died
+		}
+		if x.dies.CompareAndSwap(n, n-1) {
+			break
+		}
+	}
 	if x.trap != nil {
-		return x.trap.fault(op, k)
+		if err := x.trap.fault(op, k); err != nil {
+			return err
+		}
 	}
 	if x.failing.Load() > 0 && x.failing.Add(-1) == 0 {
 		return errDisk

@@ -111,24 +111,32 @@ func (x *displaced) putBack(ctx context.Context, u *Union) error {
 	}
 	err = d.Rename(ctx, x.id, x.parent, x.phys, true)
 	if err == nil {
-		u.stats.syncs.Add(1)
-		err = errors.Join(x.parent.Sync(ctx), d.Unlink(ctx, jsonName(x.id)))
+		u.stats.syncs.Add(2)
+		err = errors.Join(x.parent.Sync(ctx), d.Sync(ctx))
+	}
+	if err == nil { // not before: without its record the object would be lost here
+		err = d.Unlink(ctx, jsonName(x.id))
 	}
 	return errors.Join(err, d.Close())
 }
 
 // drop is step 4. It is synced: an object that came back at a power cut would be put
-// back under a name that its successor has left by then.
-func (x *displaced) drop(ctx context.Context, _ *Union) error {
+// back under a name that its successor has left by then. Its record goes after that, so that
+// no object is left without one; a record alone is no harm.
+func (x *displaced) drop(ctx context.Context, u *Union) error {
 	d, err := x.vol.privateDir(ctx, displacedName, true)
 	if err != nil {
 		return err
 	}
 	err = d.Unlink(ctx, x.id)
 	if err == nil {
+		u.stats.syncs.Add(1)
+		err = d.Sync(ctx)
+	}
+	if err == nil {
 		err = d.Unlink(ctx, jsonName(x.id))
 	}
-	return errors.Join(err, d.Sync(ctx), d.Close())
+	return errors.Join(err, d.Close())
 }
 
 // recoverAll finishes or undoes what a crash left half done, by the volumes alone.

@@ -1,0 +1,119 @@
+package union
+
+import (
+	"slices"
+	"testing"
+
+	"sheaf/vfs"
+)
+
+// TestCrashLosesNothing cuts the power at every operation of every kind of call: the share opens, what
+// was there before is there under its node and at its old or new name, but for what the call
+// takes away, and a call that was answered was made.
+func TestCrashLosesNothing(t *testing.T) {
+	victims := map[string][]string{
+		"remove": {"away/other"}, "rmdir of a directory with copies": {"home/empty"},
+		"rename over what lies elsewhere": {"away/other"}, "rename over what lies beside": {"home/file"},
+		"rename of a directory with copies over another": {"away/empty"},
+	}
+	for _, kinds := range [][]durable{births(), deaths(), moves()} {
+		for _, d := range kinds {
+			t.Run(d.name, func(t *testing.T) {
+				for i := int64(1); ; i++ {
+					for seed := range uint64(4) {
+						x := newTree(t, 3)
+						d.prepare(t, x)
+						before := x.m.seen(t)
+						x.m.settled(t)
+						x.dies.Store(i)
+						check, err := d.call(t, x)
+						spent := x.dies.Swap(0) > 1
+						x.m.cut(t, seed)
+						if err == nil {
+							check(t)
+						}
+						x.nothingLost(t, before, victims[d.name])
+						x.m.close(t)
+						for _, v := range x.m.mems {
+							left(t, v, true)
+						}
+						if t.Failed() {
+							t.Fatalf("with the power cut at operation %d, seed %d", i, seed)
+						}
+						if spent {
+							return
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestCrashWhileTakingBack cuts the power at every operation of a rename onto an object that lies
+// elsewhere and of what undoes it, when one of its steps failed before.
+func TestCrashWhileTakingBack(t *testing.T) {
+	for k := int64(1); k <= 4; k++ { // renames on the volumes: of the record, of the old, of the new object
+		for i := int64(1); ; i++ {
+			spent := false
+			for seed := range uint64(4) {
+				x := newTree(t, 2)
+				from := x.m.mkAt(t, 0, x.wide, "new one", vfs.Regular)
+				old := x.m.path(t, "wide/w1")
+				before := x.m.seen(t)
+				x.m.settled(t)
+				x.trap = &trap{}
+				x.trap.fail("rename", k, errDisk)
+				x.dies.Store(i)
+				err := x.m.rename(t, x.wide, "new one", x.wide, "w1")
+				spent, x.trap = x.dies.Swap(0) > 1, nil
+				x.m.cut(t, seed)
+				now := x.m.look(t, x.wide, "w1", vfs.OK).Node.ID
+				victims := []string{}
+				if now == from.Node.ID {
+					victims = append(victims, "wide/w1")
+				} else if now != old.Node.ID || err == nil {
+					t.Errorf("the rename said %v; w1 is %s, was %s", err, now, old.Node.ID)
+				}
+				x.nothingLost(t, before, victims)
+				x.m.close(t)
+				if t.Failed() {
+					t.Fatalf("with rename %d failing and the power cut at operation %d, seed %d", k, i, seed)
+				}
+			}
+			if spent {
+				break
+			}
+		}
+	}
+}
+
+// nothingLost wants every node of before exactly as often as it was, but for those of victims, which
+// may be gone.
+func (x *tree) nothingLost(t *testing.T, before map[string]vfs.NodeID, victims []string) {
+	t.Helper()
+	count := func(m map[string]vfs.NodeID) map[vfs.NodeID][]string {
+		at := make(map[vfs.NodeID][]string)
+		for path, id := range m {
+			at[id] = append(at[id], path)
+		}
+		return at
+	}
+	now := x.m.seen(t)
+	was, is := count(before), count(now)
+	for id, paths := range was {
+		slices.Sort(paths)
+		gone := slices.ContainsFunc(victims, func(v string) bool { return slices.Contains(paths, v) })
+		if len(is[id]) == 0 && !gone {
+			t.Errorf("%s, which was %q, is lost; there is\n%v", id, paths, now)
+		}
+		if len(is[id]) > len(paths)+1 {
+			t.Errorf("%s, which was %q, is %q", id, paths, is[id])
+		}
+	}
+	if a, err := x.m.u.GetAttr(t.Context(), who, x.file); err == nil && a.Size > 0 {
+		x.holds(t, x.file, "before")
+	} else if len(is[x.file.ID]) > 0 {
+		t.Errorf("the file's size is %d, %v", a.Size, err)
+	}
+}
