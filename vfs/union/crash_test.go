@@ -1,6 +1,7 @@
 package union
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestCrashWhileTakingBack(t *testing.T) {
 				before := x.m.seen(t)
 				x.m.settled(t)
 				x.trap = &trap{}
-				x.trap.fail("rename", k, errDisk)
+				x.trap.fail("rename", k, 0, errDisk)
 				x.dies.Store(i)
 				err := x.m.rename(t, x.wide, "new one", x.wide, "w1")
 				spent, x.trap = x.dies.Swap(0) > 1, nil
@@ -83,6 +84,50 @@ func TestCrashWhileTakingBack(t *testing.T) {
 			}
 			if spent {
 				break
+			}
+		}
+	}
+}
+
+// TestCopiesComeTogether lets some renames of a directory's copies fail, and some of those that
+// take the others back: after a restart the directory is whole, at one of its names.
+func TestCopiesComeTogether(t *testing.T) {
+	for k := int64(1); k <= 8; k++ {
+		for more := range int64(4) {
+			for seed := range uint64(3) {
+				x := newTree(t, 3)
+				inside := x.m.seen(t)
+				x.m.settled(t)
+				x.trap = &trap{}
+				x.trap.fail("rename", k, more, errDisk)
+				err := x.m.rename(t, x.m.root(t), "wide", x.home, "moved")
+				x.trap = nil
+				if seed == 0 {
+					x.m.restart(t)
+				} else {
+					x.m.cut(t, seed)
+				}
+				at := "wide"
+				if a, _, lerr := x.m.u.Lookup(t.Context(), who, x.home, vfs.MustName("moved")); lerr == nil {
+					at = "home/moved"
+					x.gone(t, "wide")
+					if a.Node.ID != x.wide.ID {
+						t.Errorf("%s is %s, was %s", at, a.Node.ID, x.wide.ID)
+					}
+				} else if err == nil {
+					t.Error("the rename was answered, and not made")
+				}
+				x.is(t, at, x.wide)
+				for v := range x.m.mems {
+					name := fmt.Sprintf("w%d", v)
+					if a := x.m.path(t, at+"/"+name); a.Node.ID != inside["wide/"+name] {
+						t.Errorf("%s is %s, was %s", name, a.Node.ID, inside["wide/"+name])
+					}
+				}
+				x.m.close(t)
+				if t.Failed() {
+					t.Fatalf("with renames %d to %d failing, seed %d: %v", k, k+more, seed, err)
+				}
 			}
 		}
 	}

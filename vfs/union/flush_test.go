@@ -18,7 +18,8 @@ type trap struct{ snare atomic.Pointer[snare] }
 // snare is a trap set once.
 type snare struct {
 	op   string
-	left atomic.Int64 // how many of them pass, and the one that does not
+	left atomic.Int64 // how many of them pass, and the first that does not
+	more int64        // how many after that do not either
 	err  error        // that this gets
 	hit  chan struct{}
 	free chan struct{} // nil: it is not held
@@ -26,7 +27,10 @@ type snare struct {
 
 func (x *trap) fault(op string, _ int) error {
 	s := x.snare.Load()
-	if s == nil || s.op != op || s.left.Add(-1) != 0 {
+	if s == nil || s.op != op {
+		return nil
+	}
+	if n := s.left.Add(-1); n > 0 || n < -s.more {
 		return nil
 	}
 	if s.free != nil {
@@ -36,9 +40,9 @@ func (x *trap) fault(op string, _ int) error {
 	return s.err
 }
 
-// fail lets the n-th op from now on fail.
-func (x *trap) fail(op string, n int64, err error) {
-	s := &snare{op: op, err: err}
+// fail lets the n-th op from now on fail, and the more that follow.
+func (x *trap) fail(op string, n, more int64, err error) {
+	s := &snare{op: op, err: err, more: more}
 	s.left.Store(n)
 	x.snare.Store(s)
 }
@@ -77,7 +81,7 @@ func failedFlushBehindWrite(t *testing.T, s *shareT, x *trap, f vfs.Node, stable
 		done <- err
 	}()
 	<-hit
-	x.fail("syncfile", 1, errDisk)
+	x.fail("syncfile", 1, 0, errDisk)
 	if _, _, err := s.u.Commit(t.Context(), who, f, 0, 0); vfs.StatusOf(err) != vfs.IO {
 		t.Errorf("COMMIT whose flush failed: %v, want IO", err)
 	}

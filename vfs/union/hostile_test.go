@@ -69,7 +69,7 @@ func TestFullWhileMarking(t *testing.T) {
 	d := s.mk(t, s.root(t), "d", vfs.Directory)
 	s.mk(t, d.Node, "old", vfs.Regular)
 	place.to(1)
-	x.fail("setmark", 2, vfs.NoSpc) // the first marks what is on volume 0
+	x.fail("setmark", 2, 0, vfs.NoSpc) // the first marks what is on volume 0
 	s.mk(t, d.Node, "new", vfs.Regular)
 	if _, err := s.mems[1].Root().StatAt(t.Context(), vfs.MustName("d")); vfs.StatusOf(err) != vfs.NoEnt {
 		t.Errorf("the volume that was passed over: %v, want no d on it", err)
@@ -319,7 +319,7 @@ func TestSetAttrAllOrNothing(t *testing.T) {
 		before, err := x.m.u.GetAttr(t.Context(), who, x.wide)
 		must(t, err)
 		x.trap = &trap{}
-		x.trap.fail("setattr", i, errDisk)
+		x.trap.fail("setattr", i, 0, errDisk)
 		_, err = x.m.u.SetAttr(t.Context(), who, x.wide, &vfs.SetAttr{Mask: vfs.SetMode | vfs.SetUID, Mode: 0o700, UID: 5}, nil)
 		if err == nil {
 			t.Errorf("the %d. copy failed and nobody learned of it", i)

@@ -289,7 +289,8 @@ func (i *intent) done(ctx context.Context, u *Union, hs ...handles) error {
 	return i.vol.removePrivate(ctx, intentsName, jsonName(i.id))
 }
 
-// recoverIntent lets the other copies of a directory follow the deciding one.
+// recoverIntent lets the other copies of a directory follow the deciding one, to where it went or
+// where it stayed.
 func (u *Union) recoverIntent(ctx context.Context, v *vol, name vfs.Name, b []byte) error {
 	var f intentFile
 	if err := json.Unmarshal(b, &f); err != nil {
@@ -315,6 +316,14 @@ func (u *Union) recoverIntent(ctx context.Context, v *vol, name vfs.Name, b []by
 	decided, err := u.isAt(ctx, to, v.i, toName, f.Node.ID)
 	if err != nil {
 		return err
+	}
+	if !decided { // copies that went ahead and could not be taken back
+		f.Victim, f.Rest = "", nil
+		from, to, fromName, toName = to, from, toName, fromName
+		decided, err = u.isAt(ctx, to, v.i, toName, f.Node.ID)
+		if err != nil {
+			return err
+		}
 	}
 	if decided {
 		if err := u.follow(ctx, &f, from, to, fromName, toName); err != nil {
