@@ -12,7 +12,13 @@ import (
 // connection as well.
 type peer struct {
 	addr netip.AddrPort
-	gone atomic.Bool // the connection is closed
+	conn atomic.Pointer[conn] // nil: no more calls come from the connection
+}
+
+// gone reports whether no more calls come from the connection.
+func (p *peer) gone() bool {
+	c := p.conn.Load()
+	return c == nil || c.hungUp()
 }
 
 // cacheKey tells calls apart. The port is not part of it: see match.
@@ -78,7 +84,7 @@ func newReplyCache(limit int64) *replyCache {
 // clients behind one address (two kernels behind a NAT, two processes of a user
 // space client), whose transaction ids may coincide.
 func (e *cacheEntry) match(p *peer) bool {
-	return e.peer == p || e.peer.addr.Port() == p.addr.Port() || e.peer.gone.Load()
+	return e.peer == p || e.peer.addr.Port() == p.addr.Port() || e.peer.gone()
 }
 
 // cacheAnswer is what to do with a call.

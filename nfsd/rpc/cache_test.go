@@ -92,7 +92,7 @@ func TestCacheInProgress(t *testing.T) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for c := range s.conns {
-			return c.peer.gone.Load()
+			return c.peer.gone()
 		}
 		return false
 	})
@@ -151,6 +151,7 @@ func TestCacheBound(t *testing.T) {
 	var es []*cacheEntry
 	for port := range 3 {
 		other := &conn{peer: &peer{addr: addrPort(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port + 1})}}
+		other.peer.conn.Store(other)
 		e, answer, _, _ := rc.begin(cacheKey{xid: 7000}, other)
 		if answer != cacheRun {
 			t.Fatalf("port %d: %d", port, answer)

@@ -98,6 +98,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, peer: &peer{addr: addrPort(nc.RemoteAddr())}}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.peer.conn.Store(c)
 	c.rr.limit = s.cfg.MaxRecord
 	c.creds.seed = s.cache.seed
 	c.init()
@@ -126,7 +127,7 @@ func (c *conn) serve() {
 	err := c.loop()
 	// No more calls come from here: what the client asks on another connection, from
 	// whatever port, may be a retransmission of what still runs (R9).
-	c.peer.gone.Store(true)
+	c.peer.conn.Store(nil)
 	if errors.Is(err, io.EOF) || errors.Is(err, errDraining) {
 		c.flush()
 		c.drained()

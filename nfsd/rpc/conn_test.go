@@ -339,6 +339,10 @@ func TestShutdown(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
 	expectClosed(t, idle)
+	eventually(t, "the other to be read no more", func() bool {
+		c := s.onlyConn()
+		return s.Stats().Conns == 1 && c.peer.conn.Load() == nil
+	})
 	if c, err := net.Dial("tcp", addr); err == nil {
 		c.Close()
 		t.Error("still accepting")
@@ -437,9 +441,7 @@ func TestBadFraming(t *testing.T) {
 	if _, err := other.Call(t.Context(), procEcho, nil); err != nil {
 		t.Error(err)
 	}
-	if n := int(s.Stats().Aborted); n != len(tests) {
-		t.Errorf("%d connections aborted, want %d", n, len(tests))
-	}
+	eventually(t, "all of them to be counted", func() bool { return int(s.Stats().Aborted) == len(tests) })
 	if n := strings.Count(log.String(), "connection closed"); n == 0 || n > 12 {
 		t.Errorf("%d lines logged for %d abuses", n, len(tests))
 	}
@@ -539,7 +541,7 @@ func TestRecordTimeout(t *testing.T) {
 		t.Errorf("%d connections, want the idle one", n)
 	}
 	expectClosed(t, idle)
-	if d := time.Since(began); d < time.Second {
+	if d := time.Since(began); d < 900*time.Millisecond { // the clock is coarse: 25 ms here
 		t.Errorf("idle connection closed after %v", d)
 	}
 }

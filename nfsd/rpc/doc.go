@@ -69,7 +69,7 @@
 //	    client it waits, and the reply goes to both. (knfsd drops it, which costs a
 //	    client that reconnected one timeout, 60 s on Linux.) An entry from
 //	    another port matches only if its connection is gone, or its client has
-//	    closed his end. Where the first run ends before it began, because its
+//	    closed his end, also where that is not read yet (Linux, FreeBSD). Where the first run ends before it began, because its
 //	    connection failed, the connection that waits is closed. Only results are
 //	    kept, no errors of RPC, and none that the handler marked with NoKeep.
 //	R10 Contexts. A handler's context is cancelled by Close. That of an

@@ -265,8 +265,8 @@ func (s *Server) Close() error {
 }
 
 // sweeper keeps the clock, enforces the deadlines and ends idle workers, until the
-// server is closed and empty. Deadlines are late by at most an eighth of the
-// shortest of them and one second.
+// server is closed and empty. Deadlines are off, early or late, by at most an eighth of
+// the shortest of them and one second.
 func (s *Server) sweeper() {
 	began := time.Now()
 	every := min(s.cfg.IdleTimeout, s.cfg.RecordTimeout, s.cfg.WriteTimeout, s.cfg.EvictIdle) / 8
