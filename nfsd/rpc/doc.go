@@ -81,5 +81,6 @@
 //
 // Server.mu before output.mu. pool.mu, replyCache.mu and budget.mu are leaves:
 // nothing else is locked while they are held. No lock is held during I/O or while
-// a handler runs.
+// a handler runs; replyCache.mu is while the kernel is asked whether a client has left
+// (hungUp), which does not wait.
 package rpc
