@@ -103,10 +103,27 @@ func (v *Volume) setMark(r *ref, mark []byte) error {
 		if !v.marks.any.Load() {
 			return nil
 		}
-		return v.removeSidecar(v.identity(r))
+		return v.dropSidecar(r)
 	default:
 		return v.writeSidecar(v.identity(r), mark)
 	}
+}
+
+// dropSidecar removes the sidecar of an object whose xattr says the same now. The xattr is made
+// durable first: a power cut between must not leave neither.
+func (v *Volume) dropSidecar(r *ref) error {
+	id := v.identity(r)
+	if _, found, err := v.readSidecar(id); !found || err != nil {
+		return err
+	}
+	sync := func() error { return fullsync(r.fd) }
+	if r.fd < 0 || r.bare {
+		sync = func() error { return syncAll(v.root.fd) }
+	}
+	if err := sync(); err != nil {
+		return err
+	}
+	return v.removeSidecar(id)
 }
 
 // hides reports whether the server, if it is no superuser, could not read an xattr of
