@@ -265,3 +265,29 @@ func TestProbeIsSwept(t *testing.T) {
 		t.Errorf("still there: %v", err)
 	}
 }
+
+// TestBirthIsNobodys: what chown(2) and mknod(2) would take for something else is refused, and nothing stays.
+func TestBirthIsNobodys(t *testing.T) {
+	v := adopted(t, t.TempDir())
+	name := vfs.MustName("x")
+	none := volume.New{Mode: 0o4755, UID: noID, GID: noID}
+	if _, _, _, err := v.Root().Create(t.Context(), name, &none); vfs.StatusOf(err) != vfs.Inval {
+		t.Errorf("a file of nobody's: %v", err)
+	}
+	if _, _, _, err := v.Root().Mkdir(t.Context(), name, &none); vfs.StatusOf(err) != vfs.Inval {
+		t.Errorf("a directory of nobody's: %v", err)
+	}
+	st, err := v.Root().Stat(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range [][2]uint32{{majorMax + 1, 0}, {0, minorMax + 1}} {
+		own := volume.New{Mode: 0o600, UID: st.UID, GID: st.GID}
+		if _, _, err := v.Root().Mknod(t.Context(), name, vfs.Char, n[0], n[1], &own); vfs.StatusOf(err) != vfs.Inval {
+			t.Errorf("device %v: %v", n, err)
+		}
+	}
+	if _, err := v.Root().StatAt(t.Context(), name); vfs.StatusOf(err) != vfs.NoEnt {
+		t.Errorf("something stays: %v", err)
+	}
+}

@@ -168,7 +168,7 @@ func (v *Volume) probeFile(d *dir) error {
 	_, err = r.getxattr(xattrAccessACL, nil)
 	v.caps.ACLs = err == nil && hasACLs
 	v.caps.MaxFileSize = maxFileSize(fd)
-	const somebody = 1 // any uid that is not ours
+	somebody := int(r.st.UID ^ 1) // any uid that is not ours
 	v.caps.Chown = r.chown(somebody, somebody) == nil && r.chown(int(r.st.UID), int(r.st.GID)) == nil
 	return nil
 }

@@ -88,10 +88,16 @@ func timespec(now, to bool, t vfs.Time) unix.Timespec {
 	}
 }
 
+// noID is what chown(2) takes for "leave it": nobody's uid or gid.
+const noID = ^uint32(0)
+
 // birth gives a new object behind r what n wants: owner, mark, ACLs, mode,
 // times, each only after what would undo it. r.st is as it was made, and as it
 // has become afterwards.
 func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
+	if n.UID == noID || n.GID == noID { // chown(2) would leave the object ours, set-id bits and all
+		return unix.EINVAL
+	}
 	if n.UID != r.st.UID || n.GID != r.st.GID {
 		if err := r.chown(int(n.UID), int(n.GID)); err != nil {
 			return err

@@ -69,6 +69,8 @@ func (v *Volume) mark(r *ref) ([]byte, error) {
 	switch {
 	case err == unix.ERANGE: // longer than any of ours: somebody else's
 		return nil, nil
+	case err == unix.EACCES && v.hides(r, r.st.Mode): // ours would be in a sidecar
+		return nil, nil
 	case err != nil:
 		return nil, err
 	case n == 0:

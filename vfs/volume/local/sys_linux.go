@@ -242,7 +242,16 @@ func (r *ref) removexattr(attr string) error {
 	return err
 }
 
+// Linux keeps 12 bits of a major number and 20 of a minor (MINORBITS of linux/kdev_t.h); the rest would be cut off.
+const (
+	majorMax = 1<<12 - 1
+	minorMax = 1<<20 - 1
+)
+
 func mknodAt(dirfd int, name string, mode uint32, major, minor uint32) error {
+	if major > majorMax || minor > minorMax {
+		return unix.EINVAL
+	}
 	return again(func() error { return unix.Mknodat(dirfd, name, mode, int(unix.Mkdev(major, minor))) })
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 const nobody = 65534
 
 // asUser are the tests that privileges change.
-const asUser = "^(TestSuite|TestSymlinkSwapped|TestBareDirectory|TestNoLeak|TestOutOfDescriptors|TestSidecars|TestMarkerStays)$"
+const asUser = "^(TestSuite|TestSymlinkSwapped|TestBareDirectory|TestNoLeak|TestOutOfDescriptors|TestSidecars|TestMarkerStays|TestUnreadableMark)$"
 
 // TestOrdinaryUser runs them again as somebody who is not root.
 func TestOrdinaryUser(t *testing.T) {
@@ -125,4 +126,23 @@ func TestAdoptedByAnother(t *testing.T) {
 	}
 	_, err := Open(t.Context(), root, Options{Name: "vol"})
 	refused(t, err, vfs.Acces, "uid 65534", "server's user")
+}
+
+// TestUnreadableMark: an ordinary server's own file that it may not read has no mark, rather than an error that
+// would keep it from being renamed.
+func TestUnreadableMark(t *testing.T) {
+	v := adopted(t, t.TempDir())
+	for _, mode := range []uint32{0, 0o200} {
+		name := vfs.MustName("m" + strconv.Itoa(int(mode)))
+		f, _, _, err := v.Root().Create(t.Context(), name, &volume.New{Mode: mode, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if mark, err := v.Root().MarkAt(t.Context(), name); mark != nil || err != nil {
+			t.Errorf("mode %o: %q, %v", mode, mark, err)
+		}
+	}
 }
