@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"sheaf/cmd/sheaf/share"
@@ -400,4 +402,45 @@ func TestUnitNamesWhatThereIs(t *testing.T) {
 		return
 	}
 	t.Error("the unit does not start sheaf")
+}
+
+// TestVersion: what a bug report is to say.
+func TestVersion(t *testing.T) {
+	if got := sheaf(t, "version"); got.code != exitOK || !strings.HasPrefix(got.out, "sheaf ") || !strings.Contains(got.out, runtime.GOOS+"/"+runtime.GOARCH) {
+		t.Errorf("%+v", got)
+	}
+	var v struct {
+		Version, Go, OS, Arch string
+		API                   int
+	}
+	got := sheaf(t, "version", "--json")
+	if err := json.Unmarshal([]byte(got.out), &v); err != nil || v.Version == "" || v.Go != runtime.Version() || v.OS != runtime.GOOS || v.API != share.APIVersion {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestReadersPrintJSON: --json is there on whatever reads.
+func TestReadersPrintJSON(t *testing.T) {
+	var all []string
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if c.HasSubCommands() || !c.IsAvailableCommand() {
+			return
+		}
+		if c.Flags().Lookup("json") != nil {
+			all = append(all, c.CommandPath())
+		} else if c.Name() != "serve" && c.Name() != "help" {
+			t.Errorf("%s has no --json", c.CommandPath())
+		}
+		if c.Name() != "version" && !strings.Contains(c.Long, exitHelp) {
+			t.Errorf("%s --help does not say its exit codes", c.CommandPath())
+		}
+	}
+	walk(newRoot(&streams{}))
+	if len(all) < 5 {
+		t.Errorf("only %q read", all)
+	}
 }

@@ -178,6 +178,13 @@ func TestReload(t *testing.T) {
 	if line := p.logged("configuration refused"); !strings.Contains(line, "volumz") {
 		t.Errorf("the log does not say what is wrong: %s", line)
 	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	if line := p.logged("configuration refused"); !strings.Contains(line, "no such file") {
+		t.Errorf("the log does not say what is wrong: %s", line)
+	}
 	if got := exports(); got != before {
 		t.Errorf("a bad configuration changed the exports to %s", got)
 	}

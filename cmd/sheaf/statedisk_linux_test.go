@@ -20,6 +20,9 @@ import (
 // stateDisk mounts a file system of so many bytes for the state, for root only.
 func stateDisk(t *testing.T, bytes int) string {
 	t.Helper()
+	if have := memAvailable(t); have < 2*int64(bytes) {
+		t.Skipf("needs %d MiB of memory, and %d are available", bytes>>19, have>>20)
+	}
 	dir := tempDir(t)
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
 		t.Skipf("needs the right to mount a small file system: %v", err)
@@ -30,6 +33,21 @@ func stateDisk(t *testing.T, bytes int) string {
 		}
 	})
 	return dir
+}
+
+// memAvailable is how much memory the host can spare, in bytes (proc(5)).
+func memAvailable(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
+	var kib int64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatalf("/proc/meminfo: %v", err)
+	}
+	return kib << 10
 }
 
 // fill takes room on the file system of dir until at most free bytes are left. Others may

@@ -197,6 +197,39 @@ func TestCopies(t *testing.T) {
 	})
 }
 
+// TestTwoVolumesWithOneID: a disk that was copied block for block has the marker and the birth
+// facts of the original, so neither is the copy. Both are refused, and none is written to.
+func TestTwoVolumesWithOneID(t *testing.T) {
+	base := tempDir(t)
+	c := shareConfig(t, base, "a", "b")
+	marks := mustOpen(t, c)
+	path := filepath.Join(base, "b", volume.PrivateName, "volume.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// b says that it is a; the facts about its own directory stay.
+	own := `"volume": "` + marks[1].Volume + `"`
+	if strings.Count(string(text), own) < 2 {
+		t.Fatalf("the marker is not what this test knows: %s", text)
+	}
+	text = []byte(strings.Replace(string(text), own, `"volume": "`+marks[0].Volume+`"`, 1))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, adopt := range []bool{false, true} {
+		c.Adopt = adopt
+		_, err := openAll(t, c)
+		wantError(t, err, `volume "b": it has the id of volume "a"`, "block for block", "leave one out")
+		if !IsConfig(err) {
+			t.Error("it is not told apart from a failure")
+		}
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != string(text) {
+		t.Errorf("the marker was written to: %s, %v", now, err)
+	}
+}
+
 func TestCopyBecomesAVolumeOfItsOwn(t *testing.T) {
 	base := tempDir(t)
 	before := mustOpen(t, shareConfig(t, base, "a"))
