@@ -10,25 +10,25 @@ import (
 	"sheaf/vfs/volume"
 )
 
-// errUnfit says that a volume cannot take a copy of a directory: something else has the
+// unfitError says that a volume cannot take a copy of a directory: something else has the
 // name there, or it cannot be given its owner.
-type errUnfit struct{ err error }
+type unfitError struct{ err error }
 
-func (e *errUnfit) Error() string { return e.err.Error() }
-func (e *errUnfit) Unwrap() error { return e.err }
+func (e *unfitError) Error() string { return e.err.Error() }
+func (e *unfitError) Unwrap() error { return e.err }
 
-// unfit makes err an *errUnfit where it says that the volume takes no more, or never did.
+// unfit makes err an *unfitError where it says that the volume takes no more, or never did.
 func unfit(err error) error {
 	switch vfs.StatusOf(err) {
 	case vfs.Perm, vfs.Acces, vfs.NoSpc, vfs.DQuot, vfs.ROFS, vfs.NotSupp:
-		return &errUnfit{err}
+		return &unfitError{err}
 	default:
 		return err
 	}
 }
 
 // ensureCopy sees that d, and so all directories above it, has a copy on volume v. The caller
-// holds no lease. An *errUnfit if it cannot have one.
+// holds no lease. An *unfitError if it cannot have one.
 func (u *Union) ensureCopy(ctx context.Context, d *node, v int) error {
 	for range scanDepth {
 		parent, child, err := u.lackingCopy(d, v)
@@ -126,8 +126,8 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 	defer u.end(parent)
 	u.begin(child)
 	defer u.end(child)
-	var refused *errUnfit
-	if err := unfit(u.markCopies(ctx, child)); errors.As(err, &refused) {
+	err = unfit(u.markCopies(ctx, child))
+	if _, refused := errors.AsType[*unfitError](err); refused {
 		u.stats.unmarked.Add(1)
 		u.log.Warn("directory cannot be marked where it is; its new copy is", "op", "mark", "node", child.id, "err", err)
 	} else if err != nil {
@@ -227,7 +227,7 @@ func (u *Union) adoptCopy(ctx context.Context, child *node, h *dirHandle, at pla
 		return err
 	}
 	if !s.isDir() {
-		return &errUnfit{fmt.Errorf("%q on volume %q is no directory: %w", at.phys, u.vols[h.vol].name, vfs.Exist)}
+		return &unfitError{fmt.Errorf("%q on volume %q is no directory: %w", at.phys, u.vols[h.vol].name, vfs.Exist)}
 	}
 	if err := u.syncDir(ctx, h); err != nil { // it may be what a failed attempt of ours has left
 		return err
@@ -320,7 +320,7 @@ func (u *Union) markCopies(ctx context.Context, n *node) error {
 			err = u.syncDir(ctx, h)
 		}
 		h.release()
-		if e := (*errUnfit)(nil); errors.As(unfit(err), &e) {
+		if _, no := errors.AsType[*unfitError](unfit(err)); no {
 			if refused == nil {
 				refused = err
 			}

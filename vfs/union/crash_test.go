@@ -27,11 +27,11 @@ func TestCrashLosesNothing(t *testing.T) {
 						before := x.m.seen(t)
 						x.m.settled(t)
 						x.dies.Store(i)
-						check, err := d.call(t, x)
+						check, err := d.call(x)
 						spent := x.dies.Swap(0) > 1
 						x.m.cut(t, seed)
 						if err == nil {
-							check(t)
+							check()
 						}
 						x.nothingLost(t, before, victims[d.name])
 						x.m.close(t)

@@ -169,8 +169,7 @@ func (u *Union) again(ctx context.Context, f func(ctx context.Context) error) er
 
 // done is an error that came after something was changed: again must not try anew.
 func done(err error) error {
-	var m *moved
-	if errors.As(err, &m) {
+	if m, ok := errors.AsType[*moved](err); ok {
 		return &vfs.Error{Status: vfs.IO, Op: "find what was changed", Object: m.node.ID.String(), Err: errors.New("it is not where it was")}
 	}
 	return err

@@ -39,6 +39,7 @@ func (m *mortal) settled(t *testing.T) {
 // the first and the last volume, both with a directory in them, a shared directory with a copy
 // on each volume, and one object of each kind.
 type tree struct {
+	t          *testing.T
 	m          *mortal
 	failing    atomic.Int64 // the operation that fails, counted down to 0; below that none does
 	dies       atomic.Int64 // the operation at which the power goes, counted down to 1; 0: it stays
@@ -53,7 +54,7 @@ type tree struct {
 
 func newTree(t *testing.T, volumes int) *tree {
 	t.Helper()
-	x := &tree{m: &mortal{place: &onto{}}, last: volumes - 1}
+	x := &tree{t: t, m: &mortal{place: &onto{}}, last: volumes - 1}
 	m := x.m
 	m.left.Store(-1)
 	m.shareT = memShare(t, volumes, func(_ int, o *volumetest.Options) { o.Fault = x.fault })
@@ -158,17 +159,16 @@ func (x *tree) make(t *testing.T, v int, dir vfs.Node, name string, how vfs.How)
 // so after a power cut right behind its reply.
 type durable struct {
 	name  string
-	setup func(t *testing.T, x *tree)
-	call  func(t *testing.T, x *tree) (check func(t *testing.T), err error)
+	setup func(x *tree)
+	call  func(x *tree) (check func(), err error)
 }
 
 // made is the check of a new object.
-func made(x *tree, path string, a vfs.Attr) func(t *testing.T) {
-	return func(t *testing.T) {
-		t.Helper()
-		now := x.is(t, path, a.Node)
+func made(x *tree, path string, a vfs.Attr) func() {
+	return func() {
+		now := x.is(x.t, path, a.Node)
 		if now.Mode != a.Mode || now.Type != a.Type || now.UID != a.UID || now.GID != a.GID || now.Size != a.Size {
-			t.Errorf("%s came back as %+v, was %+v", path, now, a)
+			x.t.Errorf("%s came back as %+v, was %+v", path, now, a)
 		}
 	}
 }
@@ -179,14 +179,14 @@ var mode640 = vfs.SetAttr{Mask: vfs.SetMode | vfs.SetUID | vfs.SetGID, Mode: 0o6
 // there is more than one volume.
 func births() []durable {
 	var all []durable
-	add := func(name string, how vfs.How, more ...func(t *testing.T, x *tree, a vfs.Attr)) {
-		all = append(all, durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-			a, err := x.make(t, x.last, x.deep, "new", how)
-			return func(t *testing.T) {
-				x.is(t, "home/deep", x.deep)
-				made(x, "home/deep/new", a)(t)
+	add := func(name string, how vfs.How, more ...func(x *tree, a vfs.Attr)) {
+		all = append(all, durable{name: name, call: func(x *tree) (func(), error) {
+			a, err := x.make(x.t, x.last, x.deep, "new", how)
+			return func() {
+				x.is(x.t, "home/deep", x.deep)
+				made(x, "home/deep/new", a)()
 				for _, f := range more {
-					f(t, x, a)
+					f(x, a)
 				}
 			}, err
 		}})
@@ -196,28 +196,28 @@ func births() []durable {
 	mine := vfs.How{Type: vfs.Regular, Exists: vfs.Exclusive, Verifier: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}
 	add("create", vfs.How{Type: vfs.Regular, Set: mode640})
 	add("create with a size", vfs.How{Type: vfs.Regular, Set: big})
-	add("create exclusively", mine, func(t *testing.T, x *tree, a vfs.Attr) {
-		again, err := x.make(t, x.last, x.deep, "new", mine)
+	add("create exclusively", mine, func(x *tree, a vfs.Attr) {
+		again, err := x.make(x.t, x.last, x.deep, "new", mine)
 		if err != nil || again.Node.ID != a.Node.ID {
-			t.Errorf("the same exclusive create gives another file, or %v", err)
+			x.t.Errorf("the same exclusive create gives another file, or %v", err)
 		}
 	})
-	add("mkdir", vfs.How{Type: vfs.Directory, Set: mode640}, func(t *testing.T, x *tree, a vfs.Attr) {
-		_, err := x.make(t, 0, a.Node, "usable", vfs.How{Type: vfs.Regular})
-		must(t, err)
+	add("mkdir", vfs.How{Type: vfs.Directory, Set: mode640}, func(x *tree, a vfs.Attr) {
+		_, err := x.make(x.t, 0, a.Node, "usable", vfs.How{Type: vfs.Regular})
+		must(x.t, err)
 	})
 	add("mknod", vfs.How{Type: vfs.Char, Major: 3, Minor: 4, Set: mode640})
-	add("symlink", vfs.How{Type: vfs.Symlink, Target: "some/where"}, func(t *testing.T, x *tree, a vfs.Attr) {
-		if to, _, err := x.m.u.ReadLink(t.Context(), who, a.Node); err != nil || to != "some/where" {
-			t.Errorf("the link leads to %q, %v", to, err)
+	add("symlink", vfs.How{Type: vfs.Symlink, Target: "some/where"}, func(x *tree, a vfs.Attr) {
+		if to, _, err := x.m.u.ReadLink(x.t.Context(), who, a.Node); err != nil || to != "some/where" {
+			x.t.Errorf("the link leads to %q, %v", to, err)
 		}
 	})
-	return append(all, durable{name: "link", call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-		_, _, err := x.m.u.Link(t.Context(), who, x.other, x.deep, vfs.MustName("new"))
-		return func(t *testing.T) {
-			x.is(t, "away/other", x.other)
-			if a := x.is(t, "home/deep/new", x.other); a.Nlink != 2 {
-				t.Errorf("nlink %d, want 2", a.Nlink)
+	return append(all, durable{name: "link", call: func(x *tree) (func(), error) {
+		_, _, err := x.m.u.Link(x.t.Context(), who, x.other, x.deep, vfs.MustName("new"))
+		return func() {
+			x.is(x.t, "away/other", x.other)
+			if a := x.is(x.t, "home/deep/new", x.other); a.Nlink != 2 {
+				x.t.Errorf("nlink %d, want 2", a.Nlink)
 			}
 		}, err
 	}})
@@ -226,16 +226,16 @@ func births() []durable {
 // deaths are the calls that take a name away.
 func deaths() []durable {
 	return []durable{
-		{name: "remove", call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-			_, err := x.m.u.Remove(t.Context(), who, x.away, vfs.MustName("other"))
-			return func(t *testing.T) { x.gone(t, "away/other") }, err
+		{name: "remove", call: func(x *tree) (func(), error) {
+			_, err := x.m.u.Remove(x.t.Context(), who, x.away, vfs.MustName("other"))
+			return func() { x.gone(x.t, "away/other") }, err
 		}},
 		{
 			name:  "rmdir of a directory with copies",
-			setup: func(t *testing.T, x *tree) { x.emptyWide(t, x.home, "empty") },
-			call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-				_, err := x.m.u.RemoveDir(t.Context(), who, x.home, vfs.MustName("empty"))
-				return func(t *testing.T) { x.gone(t, "home/empty") }, err
+			setup: func(x *tree) { x.emptyWide(x.t, x.home, "empty") },
+			call: func(x *tree) (func(), error) {
+				_, err := x.m.u.RemoveDir(x.t.Context(), who, x.home, vfs.MustName("empty"))
+				return func() { x.gone(x.t, "home/empty") }, err
 			},
 		},
 	}
@@ -243,50 +243,50 @@ func deaths() []durable {
 
 // moves are the kinds of RENAME.
 func moves() []durable {
-	move := func(name string, f func(t *testing.T, x *tree) error, check func(t *testing.T, x *tree)) durable {
-		return durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-			return func(t *testing.T) { check(t, x) }, f(t, x)
+	move := func(name string, f func(x *tree) error, check func(x *tree)) durable {
+		return durable{name: name, call: func(x *tree) (func(), error) {
+			return func() { check(x) }, f(x)
 		}}
 	}
 	over := move("rename of a directory with copies over another",
-		func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "deep", x.away, "empty") },
-		func(t *testing.T, x *tree) { x.is(t, "away/empty", x.deep); x.gone(t, "home/deep") })
-	over.setup = func(t *testing.T, x *tree) { x.emptyWide(t, x.away, "empty") }
+		func(x *tree) error { return x.m.rename(x.t, x.home, "deep", x.away, "empty") },
+		func(x *tree) { x.is(x.t, "away/empty", x.deep); x.gone(x.t, "home/deep") })
+	over.setup = func(x *tree) { x.emptyWide(x.t, x.away, "empty") }
 	return []durable{
 		over,
 		move("rename in a directory",
-			func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "file", x.home, "new") },
-			func(t *testing.T, x *tree) { x.is(t, "home/new", x.file); x.gone(t, "home/file") }),
+			func(x *tree) error { return x.m.rename(x.t, x.home, "file", x.home, "new") },
+			func(x *tree) { x.is(x.t, "home/new", x.file); x.gone(x.t, "home/file") }),
 		move("rename into a directory that needs a copy",
-			func(t *testing.T, x *tree) error { return x.m.rename(t, x.away, "other", x.deep, "new") },
-			func(t *testing.T, x *tree) {
-				x.is(t, "home/deep/new", x.other)
-				x.is(t, "home/deep", x.deep)
-				x.gone(t, "away/other")
+			func(x *tree) error { return x.m.rename(x.t, x.away, "other", x.deep, "new") },
+			func(x *tree) {
+				x.is(x.t, "home/deep/new", x.other)
+				x.is(x.t, "home/deep", x.deep)
+				x.gone(x.t, "away/other")
 			}),
 		move("rename over what lies elsewhere",
-			func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "file", x.away, "other") },
-			func(t *testing.T, x *tree) {
-				x.is(t, "away/other", x.file)
-				x.holds(t, x.file, "before")
-				x.gone(t, "home/file")
+			func(x *tree) error { return x.m.rename(x.t, x.home, "file", x.away, "other") },
+			func(x *tree) {
+				x.is(x.t, "away/other", x.file)
+				x.holds(x.t, x.file, "before")
+				x.gone(x.t, "home/file")
 			}),
 		move("rename over what lies beside",
-			func(t *testing.T, x *tree) error { return x.m.rename(t, x.home, "link", x.home, "file") },
-			func(t *testing.T, x *tree) {
-				if a := x.m.path(t, "home/file"); a.Type != vfs.Symlink {
-					t.Errorf("home/file is of type %d", a.Type)
+			func(x *tree) error { return x.m.rename(x.t, x.home, "link", x.home, "file") },
+			func(x *tree) {
+				if a := x.m.path(x.t, "home/file"); a.Type != vfs.Symlink {
+					x.t.Errorf("home/file is of type %d", a.Type)
 				}
-				x.gone(t, "home/link")
+				x.gone(x.t, "home/link")
 			}),
 		move("rename of a directory with copies",
-			func(t *testing.T, x *tree) error { return x.m.rename(t, x.m.root(t), "wide", x.deep, "new") },
-			func(t *testing.T, x *tree) {
-				x.is(t, "home/deep/new", x.wide)
-				if got := len(x.m.list(t, x.wide)); got != x.last+1 {
-					t.Errorf("%d names in it, want %d", got, x.last+1)
+			func(x *tree) error { return x.m.rename(x.t, x.m.root(x.t), "wide", x.deep, "new") },
+			func(x *tree) {
+				x.is(x.t, "home/deep/new", x.wide)
+				if got := len(x.m.list(x.t, x.wide)); got != x.last+1 {
+					x.t.Errorf("%d names in it, want %d", got, x.last+1)
 				}
-				x.gone(t, "wide")
+				x.gone(x.t, "wide")
 			}),
 	}
 }
@@ -298,12 +298,12 @@ func settings() []durable {
 		var n vfs.Node
 		return durable{
 			name:  name,
-			setup: func(t *testing.T, x *tree) { n = x.m.path(t, path).Node },
-			call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-				_, err := x.m.u.SetAttr(t.Context(), who, n, &s, nil)
-				return func(t *testing.T) {
-					if a := x.is(t, path, n); !same(&a) {
-						t.Errorf("%s came back as %+v", path, a)
+			setup: func(x *tree) { n = x.m.path(x.t, path).Node },
+			call: func(x *tree) (func(), error) {
+				_, err := x.m.u.SetAttr(x.t.Context(), who, n, &s, nil)
+				return func() {
+					if a := x.is(x.t, path, n); !same(&a) {
+						x.t.Errorf("%s came back as %+v", path, a)
 					}
 				}, err
 			},
@@ -321,13 +321,13 @@ func settings() []durable {
 		set("setattr of a fifo", "home/fifo", all, has),
 		set("setattr of a directory", "home/deep", all, has),
 		set("setattr of a directory with copies", "wide", all, has),
-		{name: "setacl of a directory with copies", call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-			_, err := x.m.u.SetACL(t.Context(), who, x.wide, vfs.ACLs{Access: acl, Default: acl})
-			return func(t *testing.T) {
-				got, _, err := x.m.u.GetACL(t.Context(), who, x.wide)
-				must(t, err)
+		{name: "setacl of a directory with copies", call: func(x *tree) (func(), error) {
+			_, err := x.m.u.SetACL(x.t.Context(), who, x.wide, vfs.ACLs{Access: acl, Default: acl})
+			return func() {
+				got, _, err := x.m.u.GetACL(x.t.Context(), who, x.wide)
+				must(x.t, err)
 				if len(got.Access) != len(acl) || len(got.Default) != len(acl) {
-					t.Errorf("the lists came back as %+v", got)
+					x.t.Errorf("the lists came back as %+v", got)
 				}
 			}, err
 		}},
@@ -350,17 +350,17 @@ func (x *tree) write(t *testing.T, s vfs.Stable) (vfs.Verifier, error) {
 var errResend = errors.New("the verifier has changed: all must be sent again")
 
 // committed is a client's way with unstable data: WRITE, then between, then COMMIT.
-func committed(name string, between func(t *testing.T, x *tree) error, check func(t *testing.T, x *tree)) durable {
-	return durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-		all := func(t *testing.T) { check(t, x) }
-		want, err := x.write(t, vfs.Unstable)
+func committed(name string, between func(x *tree) error, check func(x *tree)) durable {
+	return durable{name: name, call: func(x *tree) (func(), error) {
+		all := func() { check(x) }
+		want, err := x.write(x.t, vfs.Unstable)
 		if err == nil {
-			err = between(t, x)
+			err = between(x)
 		}
 		if err != nil {
 			return all, err
 		}
-		v, _, err := x.m.u.Commit(t.Context(), who, x.file, 0, 0)
+		v, _, err := x.m.u.Commit(x.t.Context(), who, x.file, 0, 0)
 		if err == nil && v != want {
 			err = errResend
 		}
@@ -370,17 +370,17 @@ func committed(name string, between func(t *testing.T, x *tree) error, check fun
 
 // writings are the kinds of WRITE and COMMIT.
 func writings() []durable {
-	held := func(t *testing.T, x *tree) { x.holds(t, x.is(t, "home/file", x.file).Node, long) }
+	held := func(x *tree) { x.holds(x.t, x.is(x.t, "home/file", x.file).Node, long) }
 	stable := func(name string, s vfs.Stable) durable {
-		return durable{name: name, call: func(t *testing.T, x *tree) (func(t *testing.T), error) {
-			_, err := x.write(t, s)
-			now, aerr := x.m.u.GetAttr(t.Context(), who, x.file)
-			return func(t *testing.T) {
-				held(t, x)
-				a, err := x.m.u.GetAttr(t.Context(), who, x.file)
-				must(t, err)
+		return durable{name: name, call: func(x *tree) (func(), error) {
+			_, err := x.write(x.t, s)
+			now, aerr := x.m.u.GetAttr(x.t.Context(), who, x.file)
+			return func() {
+				held(x)
+				a, err := x.m.u.GetAttr(x.t.Context(), who, x.file)
+				must(x.t, err)
 				if s == vfs.FileSync && aerr == nil && a.Mtime != now.Mtime {
-					t.Errorf("mtime %v, was %v", a.Mtime, now.Mtime)
+					x.t.Errorf("mtime %v, was %v", a.Mtime, now.Mtime)
 				}
 			}, err
 		}}
@@ -388,11 +388,11 @@ func writings() []durable {
 	return []durable{
 		stable("write file_sync", vfs.FileSync),
 		stable("write data_sync", vfs.DataSync),
-		committed("commit", func(*testing.T, *tree) error { return nil }, held),
-		committed("commit after the descriptor was needed", func(t *testing.T, x *tree) error {
+		committed("commit", func(*tree) error { return nil }, held),
+		committed("commit after the descriptor was needed", func(x *tree) error {
 			x.m.u.files.limit = 2
 			for i := range 6 { // more than the table keeps
-				if _, err := x.make(t, 0, x.home, fmt.Sprintf("f%d", i), vfs.How{Type: vfs.Regular}); err != nil {
+				if _, err := x.make(x.t, 0, x.home, fmt.Sprintf("f%d", i), vfs.How{Type: vfs.Regular}); err != nil {
 					return err
 				}
 			}
@@ -404,16 +404,16 @@ func writings() []durable {
 // writingsOnce are those that change more than the file, and so cannot be made twice.
 func writingsOnce() []durable {
 	return []durable{
-		committed("commit after renames", func(t *testing.T, x *tree) error {
-			must(t, x.m.rename(t, x.home, "file", x.wide, "new"))
-			return x.m.rename(t, x.m.root(t), "wide", x.deep, "new")
-		}, func(t *testing.T, x *tree) { x.holds(t, x.is(t, "home/deep/new/new", x.file).Node, long) }),
-		committed("commit after one of two names went", func(t *testing.T, x *tree) error {
-			_, _, err := x.m.u.Link(t.Context(), who, x.file, x.home, vfs.MustName("second"))
-			must(t, err)
-			_, err = x.m.u.Remove(t.Context(), who, x.home, vfs.MustName("file"))
+		committed("commit after renames", func(x *tree) error {
+			must(x.t, x.m.rename(x.t, x.home, "file", x.wide, "new"))
+			return x.m.rename(x.t, x.m.root(x.t), "wide", x.deep, "new")
+		}, func(x *tree) { x.holds(x.t, x.is(x.t, "home/deep/new/new", x.file).Node, long) }),
+		committed("commit after one of two names went", func(x *tree) error {
+			_, _, err := x.m.u.Link(x.t.Context(), who, x.file, x.home, vfs.MustName("second"))
+			must(x.t, err)
+			_, err = x.m.u.Remove(x.t.Context(), who, x.home, vfs.MustName("file"))
 			return err
-		}, func(t *testing.T, x *tree) { x.holds(t, x.is(t, "home/second", x.file).Node, long) }),
+		}, func(x *tree) { x.holds(x.t, x.is(x.t, "home/second", x.file).Node, long) }),
 	}
 }
 
@@ -427,10 +427,10 @@ func TestAcknowledgedIsDurable(t *testing.T) {
 					for seed := range uint64(cutSeeds) {
 						x := newTree(t, volumes)
 						d.prepare(t, x)
-						check, err := d.call(t, x)
+						check, err := d.call(x)
 						must(t, err)
 						x.m.cut(t, seed)
-						check(t)
+						check()
 						x.m.close(t)
 						if t.Failed() {
 							t.Fatalf("with seed %d", seed)
@@ -445,7 +445,7 @@ func TestAcknowledgedIsDurable(t *testing.T) {
 func (d *durable) prepare(t *testing.T, x *tree) {
 	t.Helper()
 	if d.setup != nil {
-		d.setup(t, x)
+		d.setup(x)
 		x.m.settled(t)
 	}
 }
@@ -461,17 +461,17 @@ func TestRetriedIsDurable(t *testing.T) {
 					x := newTree(t, 2)
 					d.prepare(t, x)
 					x.failing.Store(i)
-					check, err := d.call(t, x)
+					check, err := d.call(x)
 					if x.failing.Swap(-1) > 0 { // it takes less than i
 						return
 					}
 					if err != nil {
-						check, err = d.call(t, x)
+						check, err = d.call(x)
 					}
 					switch s := vfs.StatusOf(err); {
 					case err == nil:
 						x.m.cut(t, uint64(i))
-						check(t)
+						check()
 					case s != vfs.Exist && s != vfs.NoEnt: // it was done, but for its flush
 						t.Errorf("made again: %v", err)
 					}

@@ -528,7 +528,7 @@ func (n *node) moveMtime(ch *vfs.Change) {
 // after asks for them once more: the change is over. A real one moves the logical ctime
 // even where the volume's clock did not. What cannot be told then is left out: the change was made
 // all the same, and an error would make the client, or again, try it once more.
-func (u *Union) after(ctx context.Context, n *node, ch *vfs.Change, real bool) {
+func (u *Union) after(ctx context.Context, n *node, ch *vfs.Change, changed bool) {
 	a, err := u.refresh(context.WithoutCancel(ctx), n)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -537,7 +537,7 @@ func (u *Union) after(ctx context.Context, n *node, ch *vfs.Change, real bool) {
 		ch.HasAfter = false
 		return
 	}
-	if real && a.Ctime.Compare(ch.Before.Ctime) <= 0 {
+	if changed && a.Ctime.Compare(ch.Before.Ctime) <= 0 {
 		a.Ctime = ch.Before.Ctime.Next()
 		n.attr.Ctime = a.Ctime
 	}

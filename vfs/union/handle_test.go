@@ -90,6 +90,7 @@ func checkHandlesOutlive(t *testing.T, s *shareT, restart func()) {
 }
 
 func rename(t *testing.T, s *shareT, from vfs.Node, fromName string, to vfs.Node, toName string) error {
+	t.Helper()
 	_, _, err := s.u.Rename(t.Context(), who, from, vfs.MustName(fromName), to, vfs.MustName(toName))
 	return err
 }

@@ -53,9 +53,8 @@ func (u *Union) linkOnce(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 		return flush, again, err
 	}
 	err = u.ensureCopy(ctx, d, n.volumes().first())
-	var unfit *errUnfit
-	if errors.As(err, &unfit) {
-		err = unfit.err
+	if refused, ok := errors.AsType[*unfitError](err); ok {
+		err = refused.err
 	}
 	return nil, err == nil, err
 }

@@ -105,9 +105,8 @@ func (u *Union) makeAny(ctx context.Context, m *making) error {
 			continue
 		}
 		err = u.ensureCopy(ctx, m.d, m.vol)
-		var unfit *errUnfit
-		if errors.As(err, &unfit) {
-			m.refuse(unfit.err)
+		if refused, ok := errors.AsType[*unfitError](err); ok {
+			m.refuse(refused.err)
 		} else if err != nil {
 			return err
 		}

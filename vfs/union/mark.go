@@ -86,7 +86,7 @@ func (m *mark) encode(k sipKey, on volume.ID, id *volume.Identity) []byte {
 	b = binary.BigEndian.AppendUint32(b, m.node.Birth.Sub)
 	b = append(b, on[:]...)
 	b = binary.BigEndian.AppendUint64(b, id.Ino)
-	b = binary.BigEndian.AppendUint64(b, uint64(id.Key.Birth))
+	b = binary.BigEndian.AppendUint64(b, uint64(id.Birth))
 	b = binary.BigEndian.AppendUint32(b, id.Gen)
 	b = binary.BigEndian.AppendUint64(b, id.Sub)
 	b = binary.BigEndian.AppendUint64(b, m.epoch)
@@ -119,7 +119,7 @@ func decodeMark(k sipKey, b []byte, on volume.ID, id *volume.Identity) (mark, bo
 	if be.Uint64(b[markBody:]) != hi || be.Uint64(b[markBody+8:]) != lo {
 		return mark{}, false
 	}
-	if volume.ID(b[42:58]) != on || be.Uint64(b[58:]) != id.Ino || be.Uint64(b[66:]) != uint64(id.Key.Birth) ||
+	if volume.ID(b[42:58]) != on || be.Uint64(b[58:]) != id.Ino || be.Uint64(b[66:]) != uint64(id.Birth) ||
 		be.Uint32(b[74:]) != id.Gen || be.Uint64(b[78:]) != id.Sub {
 		return mark{}, false
 	}

@@ -233,15 +233,15 @@ func (o *order) taken(c vfs.Cookie) bool {
 	return j < len(chunk) && chunk[j].cookie == c
 }
 
-// after appends to page up to max entries whose cookies are greater than c.
-func (o *order) after(c vfs.Cookie, page []*entry, max int) []*entry {
+// after appends to page up to limit entries whose cookies are greater than c.
+func (o *order) after(c vfs.Cookie, page []*entry, limit int) []*entry {
 	if len(o.chunks) == 0 {
 		return page
 	}
 	i := o.chunkOf(c)
 	j := placeIn(o.chunks[i], c+1)
-	for ; i < len(o.chunks) && len(page) < max; i, j = i+1, 0 {
-		for ; j < len(o.chunks[i]) && len(page) < max; j++ {
+	for ; i < len(o.chunks) && len(page) < limit; i, j = i+1, 0 {
+		for ; j < len(o.chunks[i]) && len(page) < limit; j++ {
 			page = append(page, o.chunks[i][j])
 		}
 	}

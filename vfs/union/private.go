@@ -15,13 +15,13 @@ const recordMax = 64 << 10
 
 // privateDir opens a directory beneath the volume's PrivateName, made if asked. Without
 // making, a directory that is not there is nil.
-func (v *vol) privateDir(ctx context.Context, name vfs.Name, make bool) (volume.Dir, error) {
+func (v *vol) privateDir(ctx context.Context, name vfs.Name, create bool) (volume.Dir, error) {
 	p := v.v.Private()
 	d, err := p.OpenDir(ctx, name)
 	if vfs.StatusOf(err) != vfs.NoEnt {
 		return d, err
 	}
-	if !make {
+	if !create {
 		return nil, nil
 	}
 	d, _, _, err = p.Mkdir(ctx, name, &volume.New{Mode: 0o700})

@@ -3,6 +3,7 @@ package union
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -11,8 +12,6 @@ import (
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 	"sheaf/vfs/volume/volumetest"
-
-	"math/rand/v2"
 )
 
 // onto is a policy that says which volume, by its name, takes the next object.
@@ -40,6 +39,7 @@ type mortal struct {
 }
 
 func newMortal(t *testing.T, volumes int) *mortal {
+	t.Helper()
 	m := &mortal{place: &onto{}}
 	m.left.Store(-1)
 	m.shareT = memShare(t, volumes, func(_ int, o *volumetest.Options) {
@@ -131,6 +131,7 @@ func (m *mortal) mkAt(t *testing.T, v int, dir vfs.Node, name string, typ vfs.Ty
 }
 
 func (m *mortal) rename(t *testing.T, from vfs.Node, fromName string, to vfs.Node, toName string) error {
+	t.Helper()
 	_, _, err := m.u.Rename(t.Context(), who, from, vfs.MustName(fromName), to, vfs.MustName(toName))
 	return err
 }

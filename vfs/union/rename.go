@@ -64,9 +64,8 @@ func (u *Union) rename(ctx context.Context, r *renaming) error {
 		}
 		for _, v := range r.lacks.list() {
 			if err := u.ensureCopy(ctx, r.to, v); err != nil {
-				var unfit *errUnfit
-				if errors.As(err, &unfit) {
-					return unfit.err
+				if refused, ok := errors.AsType[*unfitError](err); ok {
+					return refused.err
 				}
 				return err
 			}

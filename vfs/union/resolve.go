@@ -333,7 +333,7 @@ func (u *Union) putRow(n *node) {
 		c := &n.copies[i]
 		row.Copies = append(row.Copies, meta.Copy{
 			Volume:   meta.VolumeID(u.vols[c.vol].id),
-			Identity: meta.Identity{Ino: c.id.Ino, Birth: c.id.Key.Birth, Gen: c.id.Gen, Sub: c.id.Sub},
+			Identity: meta.Identity{Ino: c.id.Ino, Birth: c.id.Birth, Gen: c.id.Gen, Sub: c.id.Sub},
 		})
 	}
 	for _, p := range n.places {

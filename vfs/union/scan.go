@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -288,7 +289,7 @@ func (w *scanWalk) into(ctx context.Context, v int, d volume.Dir, path []vfs.Nam
 	default:
 		return err
 	}
-	err = w.dir(ctx, v, sub, append(path[:len(path):len(path)], name))
+	err = w.dir(ctx, v, sub, append(slices.Clip(path), name))
 	return errors.Join(err, sub.Close())
 }
 
@@ -305,7 +306,7 @@ func (w *scanWalk) try(ctx context.Context, h *dirHandle, path []vfs.Name, name 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at := hit{h.vol, append(path[:len(path):len(path)], name)}
+	at := hit{h.vol, append(slices.Clip(path), name)}
 	for _, i := range w.byID[s.node.ID] {
 		w.b.found[i] = at
 	}

@@ -19,6 +19,7 @@ func TestSuiteMem(t *testing.T) {
 	for _, n := range counts {
 		t.Run(volumesName(n), func(t *testing.T) {
 			vfstest.Suite(t, vfstest.Options{}, func(t *testing.T) vfs.FS {
+				t.Helper()
 				return memShare(t, n, nil).open(t)
 			})
 		})
@@ -29,6 +30,7 @@ func TestSuiteLocal(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		t.Run(volumesName(n), func(t *testing.T) {
 			vfstest.Suite(t, localCan(), func(t *testing.T) vfs.FS {
+				t.Helper()
 				return localShare(t, n).open(t)
 			})
 		})

@@ -63,6 +63,7 @@ func TestMemoryAnswers(t *testing.T) {
 
 // benchShare is a share over eight volumes with a file in a directory.
 func benchShare(b *testing.B) (s *shareT, d, f vfs.Attr) {
+	b.Helper()
 	s = memShare(b, 8, nil)
 	s.opt.Trust = 1 << 40 // the benchmark is about what is known
 	s.open(b)

@@ -78,7 +78,7 @@ func (v *vol) birthNode(id *volume.Identity) vfs.Node {
 	b = binary.BigEndian.AppendUint64(b, id.Sub)
 	b = binary.BigEndian.AppendUint64(b, id.Ino)
 	b = binary.BigEndian.AppendUint32(b, id.Gen)
-	b = binary.BigEndian.AppendUint64(b, uint64(id.Key.Birth))
+	b = binary.BigEndian.AppendUint64(b, uint64(id.Birth))
 	sum := sha256.Sum256(b)
 	return vfs.Node{
 		ID:    vfs.NodeID(sum[:16]),
