@@ -24,7 +24,11 @@ func (v *vol) privateDir(ctx context.Context, name vfs.Name, create bool) (volum
 	if !create {
 		return nil, nil
 	}
-	d, _, _, err = p.Mkdir(ctx, name, &volume.New{Mode: 0o700})
+	n, err := privateNew(ctx, p, 0o700)
+	if err != nil {
+		return nil, err
+	}
+	d, _, _, err = p.Mkdir(ctx, name, n)
 	if vfs.StatusOf(err) == vfs.Exist { // by another call at the same moment
 		return p.OpenDir(ctx, name)
 	}
@@ -37,6 +41,16 @@ func (v *vol) privateDir(ctx context.Context, name vfs.Name, create bool) (volum
 	return d, nil
 }
 
+// privateNew is an object of ours to be made in d: whose d is, it is too. Nobody else could be given
+// it by a server that is not root's.
+func privateNew(ctx context.Context, d volume.Dir, mode uint32) (*volume.New, error) {
+	st, err := d.Stat(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &volume.New{Mode: mode, UID: st.UID, GID: st.GID}, nil
+}
+
 // writePrivate writes a small file durably, replacing what has its name: first beside it,
 // so that it is there as a whole or not at all.
 func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (err error) {
@@ -46,7 +60,11 @@ func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (e
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	tmp := vfs.MustName(fmt.Sprintf("%s.%016x%s", name, randomWord(), tmpSuffix))
-	f, _, _, err := d.Create(ctx, tmp, &volume.New{Mode: 0o600})
+	n, err := privateNew(ctx, d, 0o600)
+	if err != nil {
+		return err
+	}
+	f, _, _, err := d.Create(ctx, tmp, n)
 	if err != nil {
 		return err
 	}
