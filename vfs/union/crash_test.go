@@ -3,9 +3,11 @@ package union
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"sheaf/vfs"
+	"sheaf/vfs/volume"
 )
 
 // TestCrashLosesNothing cuts the power at every operation of every kind of call: the share opens, what
@@ -131,6 +133,65 @@ func TestCopiesComeTogether(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestRecoveryKeepsWhatCameMeanwhile kills the server at every step of a rename of a directory over
+// another, and puts a file into what is found under the new name before the next server starts: it
+// starts, and the file is there.
+func TestRecoveryKeepsWhatCameMeanwhile(t *testing.T) {
+	for i := int64(1); ; i++ {
+		x := newTree(t, 3)
+		x.emptyWide(t, x.away, "empty")
+		x.dies.Store(i)
+		err := x.m.rename(t, x.home, "deep", x.away, "empty")
+		spent := x.dies.Swap(0) > 1
+		x.m.u.scans.wait()
+		put := 0
+		for v := range x.m.mems {
+			x.m.mems[v] = x.m.mems[v].Reopen()
+			x.m.vols[v] = x.m.mems[v]
+			if x.putForeign(t, v, "away", "empty") {
+				put++
+			}
+		}
+		x.m.open(t)
+		found := 0
+		for path := range x.m.seen(t) {
+			if strings.Contains(path, "/foreign") {
+				found++
+			}
+		}
+		if found != put {
+			t.Errorf("%d of %d files that came meanwhile are there; the rename said %v", found, put, err)
+		}
+		x.m.close(t)
+		if t.Failed() {
+			t.Fatalf("with the server dead at operation %d", i)
+		}
+		if spent {
+			return
+		}
+	}
+}
+
+// putForeign makes a file in the directory at path on volume v, if there is one.
+func (x *tree) putForeign(t *testing.T, v int, path ...string) bool {
+	t.Helper()
+	d := x.m.mems[v].Root()
+	for _, name := range path {
+		next, err := d.OpenDir(t.Context(), vfs.MustName(name))
+		must(t, d.Close())
+		if vfs.StatusOf(err) == vfs.NoEnt {
+			return false
+		}
+		must(t, err)
+		d = next
+	}
+	f, _, _, err := d.Create(t.Context(), vfs.MustName(fmt.Sprintf("foreign%d", v)), &volume.New{Mode: 0o600})
+	must(t, err)
+	must(t, f.Close())
+	must(t, d.Close())
+	return true
 }
 
 // nothingLost wants every node of before exactly as often as it was, but for those of victims, which

@@ -389,6 +389,19 @@ func (u *Union) follow(ctx context.Context, f *intentFile, from, to *node, fromN
 	return nil
 }
 
+// clearVictim removes what is left of a replaced directory. If another process put something into it
+// since, it comes back under another name: nothing is lost, and the share opens.
+func (u *Union) clearVictim(ctx context.Context, h *dirHandle, name vfs.Name) error {
+	err := h.d.Rmdir(ctx, name)
+	if vfs.StatusOf(err) != vfs.NotEmpty {
+		return err
+	}
+	suffix := ".replaced-" + u.freshRecord().String()
+	aside := vfs.MustName(name.String()[:min(len(name.String()), vfs.NameMax-len(suffix))] + suffix)
+	u.log.Warn("a replaced directory is not empty any more; it comes back under another name", "op", "recover", "volume", u.vols[h.vol].name, "name", name.String(), "as", aside.String())
+	return h.d.Rename(ctx, name, h.d, aside, true)
+}
+
 func (u *Union) followOn(ctx context.Context, f *intentFile, v int, from, to *node, fromName, toName vfs.Name) error {
 	th, err := u.dirAt(ctx, to, v)
 	if err != nil {
@@ -401,7 +414,7 @@ func (u *Union) followOn(ctx context.Context, f *intentFile, v int, from, to *no
 			return err
 		}
 		if there {
-			if err := th.d.Rmdir(ctx, toName); err != nil {
+			if err := u.clearVictim(ctx, th, toName); err != nil {
 				return err
 			}
 		}
