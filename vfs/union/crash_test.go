@@ -174,6 +174,33 @@ func TestRecoveryKeepsWhatCameMeanwhile(t *testing.T) {
 	}
 }
 
+// TestPutBackMakesItsDirectory: the directory of an object that a crash left set aside was
+// empty on that volume without it, and another process removed it.
+func TestPutBackMakesItsDirectory(t *testing.T) {
+	for i := int64(1); ; i++ {
+		x := newTree(t, 2)
+		x.m.mkAt(t, 0, x.wide, "new one", vfs.Regular)
+		old := x.m.path(t, "wide/w1")
+		x.dies.Store(i)
+		err := x.m.rename(t, x.wide, "new one", x.wide, "w1")
+		x.dies.Store(0)
+		if err == nil {
+			t.Fatal("the rename was never interrupted with the old object set aside")
+		}
+		if !x.m.setAside(t, 1) {
+			x.m.revive(t)
+			x.m.close(t)
+			continue
+		}
+		must(t, x.m.mems[1].Root().Rmdir(t.Context(), vfs.MustName("wide")))
+		x.m.revive(t)
+		x.is(t, "wide", x.wide)
+		x.is(t, "wide/w1", old.Node)
+		x.m.close(t)
+		return
+	}
+}
+
 // putForeign makes a file in the directory at path on volume v, if there is one.
 func (x *tree) putForeign(t *testing.T, v int, path ...string) bool {
 	t.Helper()

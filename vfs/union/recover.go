@@ -220,6 +220,11 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 		return err
 	}
 	h, err := u.dirAt(ctx, dir, v.i)
+	if errors.Is(err, errNoCopy) { // empty without the object, and removed by another process
+		if err = u.ensureCopy(ctx, dir, v.i); err == nil {
+			h, err = u.dirAt(ctx, dir, v.i)
+		}
+	}
 	if err != nil {
 		return err
 	}
