@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		crashChild(dir)
 	}
+	if dir := os.Getenv(openDir); dir != "" {
+		os.Exit(openChild(dir))
+	}
 	os.Exit(m.Run())
 }
 

@@ -27,7 +27,7 @@ var (
 func (s *Store) begin() error {
 	format, known, err := s.number(keyFormat)
 	if err != nil {
-		return s.openError(err, "delete the directory: the index is made anew from the volumes")
+		return damaged("%w", err)
 	}
 	if !known {
 		format = Format

@@ -85,7 +85,8 @@ func invalid(object string, err error) error {
 	return &vfs.Error{Status: vfs.Inval, Op: "write index", Object: object, Err: err}
 }
 
-// Open opens the index, or makes an empty one.
+// Open opens the index, or makes an empty one. One that is damaged is set aside, as Dir with [Damaged]
+// behind it, in place of what was set aside before.
 func Open(opt Options) (*Store, error) {
 	s := &Store{opt: opt, log: opt.Logger, stop: make(chan struct{})}
 	if s.log == nil {
@@ -113,14 +114,8 @@ func Open(opt Options) (*Store, error) {
 	if err := s.own(); err != nil {
 		return nil, err
 	}
-	db, err := badger.Open(settings(s.opt.Dir, s.log))
-	if err != nil {
-		err = s.openError(err, "if it is damaged, delete the directory: the index is made anew from the volumes")
+	if err := s.openOrReplace(); err != nil {
 		return nil, errors.Join(err, s.owner.Close())
-	}
-	s.db = db
-	if err := s.begin(); err != nil {
-		return nil, errors.Join(err, db.Close(), s.owner.Close())
 	}
 	s.tasks.Go(s.commitLoop)
 	s.tasks.Go(s.watchLoop)
