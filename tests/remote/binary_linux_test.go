@@ -172,6 +172,11 @@ func (h *hand) deed(ctx context.Context, i int) error {
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
+	// As every client does: EXCLUSIVE gives no mode (RFC 1813 section 3.3.8), and without one a server that is
+	// not root's could not open the file again after the kill.
+	if _, err := h.c.SetAttr(ctx, h.w, a.Node, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o644}, nil); err != nil {
+		return fmt.Errorf("set mode: %w", err)
+	}
 	data := fmt.Sprintf("written by %d at %d", h.nth, i)
 	written, _, err := h.c.Write(ctx, h.w, a.Node, []byte(data), uint64(i), vfs.FileSync)
 	if err != nil || written.Count != len(data) {

@@ -27,7 +27,7 @@ func (b *busy) Access(ctx context.Context, w *vfs.Who, n vfs.Node, want vfs.Acce
 func TestJukebox(t *testing.T) {
 	fs := &busy{FS: model()}
 	s := serve(t, fs)
-	c := s.mount(t, Options{Patience: 20 * time.Millisecond})
+	c := s.mount(t, Options{Patience: time.Second})
 	fs.left.Store(3)
 	if _, _, err := s.mount(t, Options{With: c}).Access(t.Context(), vfs.Superuser, c.root, vfs.AccessAll); err != nil {
 		t.Errorf("a state that ends: %v", err)
@@ -44,7 +44,7 @@ func TestJukebox(t *testing.T) {
 // TestNoServer: a call fails when patience ends.
 func TestNoServer(t *testing.T) {
 	s := newServer(t, model())
-	c, done := s.client(t, Options{Patience: 20 * time.Millisecond})
+	c, done := s.client(t, Options{Patience: time.Second})
 	defer done()
 	s.stop()
 	if _, err := c.Root(t.Context(), vfs.Superuser); vfs.StatusOf(err) != vfs.IO || !strings.Contains(err.Error(), errDown.Error()) {
