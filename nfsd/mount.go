@@ -31,14 +31,14 @@ func (b mountBackend) Mount(ctx context.Context, c *rpc.Call, dir string) ([]byt
 	}
 	r, rest := t.longest(dir)
 	if r == nil {
-		return nil, vfs.Acces // as mountd: what is not exported is not told to exist
+		return nil, &vfs.Error{Status: vfs.Acces, Err: errNotExported} // as mountd: it is not told whether it exists
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
 	g := s.grantFor(c, t, r)
 	if g.refused != vfs.OK {
-		return nil, g.refused
+		return nil, &vfs.Error{Status: g.refused, Err: g.why}
 	}
 	a, err := s.fs.GetAttr(ctx, vfs.Superuser, r.node)
 	if err != nil {

@@ -3,6 +3,7 @@ package nfsd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -125,6 +126,30 @@ func TestExportNeverThere(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestRefusedMountSaysWhy: the log says which rule is missing, the client learns ACCES.
+func TestRefusedMountSaysWhy(t *testing.T) {
+	fs := &flaky{Model: vfstest.NewModel(vfstest.ModelOptions{})}
+	fs.mkdir(t, "dir")
+	s := newServer(t, fs, "/dir 10.0.0.1(rw) 10.0.0.2(rw,insecure)\n", slog.New(slog.DiscardHandler))
+	for _, c := range []struct {
+		client, dir string
+		want        error
+	}{
+		{"10.0.0.3:700", "/dir", errNoRule},
+		{"10.0.0.1:1024", "/dir", errPort},
+		{"10.0.0.2:1024", "/other", errNotExported},
+		{"10.0.0.2:1024", "/dir", nil},
+		{"10.0.0.1:1023", "/dir", nil},
+	} {
+		call := newCall(0, nil)
+		call.Client = netip.MustParseAddrPort(c.client)
+		_, err := (mountBackend{s}).Mount(t.Context(), call, c.dir)
+		if !errors.Is(err, c.want) || c.want != nil && vfs.StatusOf(err) != vfs.Acces {
+			t.Errorf("%s of %s: %v, want %v", c.dir, c.client, err, c.want)
+		}
+	}
 }
 
 // TestUnknownExportWaitsForNobody: the exports are being loaded, which takes as long as

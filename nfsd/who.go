@@ -1,6 +1,8 @@
 package nfsd
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -23,6 +25,7 @@ type grant struct {
 	noWait   *vfs.Who   // wait with NoWait set
 	readOnly bool       // every change is answered ROFS
 	refused  vfs.Status // OK: none
+	why      error      // refused, for the log
 }
 
 // who is the caller of c.
@@ -70,11 +73,21 @@ func (s *Server) grantFor(c *rpc.Call, t *table, r *root) *grant {
 	return g
 }
 
+// Why a client is refused: it is told ACCES alone, the administrator which rule it was.
+var (
+	errNotExported = errors.New("no export holds this path")
+	errNoRule      = errors.New("no rule of the export names this client")
+	errPort        = fmt.Errorf("the client's port is above %d and the export is secure", securePorts-1)
+)
+
 // newGrant applies the rules of r's export to c's caller.
 func (s *Server) newGrant(c *rpc.Call, r *root) *grant {
 	client := r.export.match(c.Client.Addr())
-	if client == nil || client.Options.Secure && !securePort(c.Client) {
-		return &grant{root: r, refused: vfs.Acces}
+	switch {
+	case client == nil:
+		return &grant{root: r, refused: vfs.Acces, why: errNoRule}
+	case client.Options.Secure && !securePort(c.Client):
+		return &grant{root: r, refused: vfs.Acces, why: errPort}
 	}
 	o := &client.Options
 	w := squash(c.Cred, o, s.force)

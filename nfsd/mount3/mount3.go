@@ -158,7 +158,10 @@ func (s *Server) tell(c *rpc.Call, dir string, err error) {
 		s.quiet.Add(1)
 		return
 	}
-	args := []any{"op", "MNT", "client", c.Client, "path", dir[:min(len(dir), PathMax)], "suppressed", s.quiet.Swap(0)}
+	args := []any{"op", "MNT", "client", c.Client, "path", dir[:min(len(dir), PathMax)]}
+	if n := s.quiet.Swap(0); n > 0 {
+		args = append(args, "suppressed", n)
+	}
 	if err != nil {
 		s.log.Warn("a mount was refused", append(args, "err", err)...)
 		return
