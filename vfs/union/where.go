@@ -3,7 +3,9 @@ package union
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"sheaf/vfs"
 )
@@ -87,26 +89,45 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 	if d.names == nil {
 		return "unknown", "nothing is known of the directory's names: its volumes are asked"
 	}
+	if u.opt.Lookups == LookupOff {
+		return "unknown", "names are set to be asked for on the volumes each time"
+	}
+	now := u.now()
 	if e := d.names.byName[name]; e != nil {
+		seen := e.at
+		if d.names.complete && u.opt.Lookups == LookupFull {
+			seen = max(seen, d.names.asOf)
+		}
 		switch {
 		case e.node.IsZero() || e.seen != d.names.round:
 			return "present", "the directory was listed with it; the object itself was not looked at yet, so its volume is asked"
-		case u.entryFresh(d, e, u.now()):
-			return "present", "it was seen no longer ago than what is known is trusted"
+		case seen == 0:
+			return "unknown", "it was listed and not asked for by itself: its volume is asked"
+		case u.entryFresh(d, e, now):
+			return "present", u.since("seen", seen, now)
 		}
-		return "unknown", "it was seen, longer ago than what is known is trusted: its volume is asked"
+		return "unknown", u.since("seen", seen, now) + ": its volume is asked"
 	}
-	_, asked := d.names.absent[name]
+	at, asked := d.names.absent[name]
 	complete := d.names.complete && u.opt.Lookups == LookupFull
 	switch {
-	case u.absent(d, name, u.now()) && complete:
+	case u.absent(d, name, now) && complete:
 		return "absent", "the directory is completely known, and the name is not in it"
-	case u.absent(d, name, u.now()):
-		return "absent", "it was asked for, and absent, no longer ago than what is known is trusted"
+	case u.absent(d, name, now):
+		return "absent", u.since("found absent", at, now)
 	case complete:
-		return "unknown", "the directory was completely known, longer ago than that is trusted: it is looked at again"
+		return "unknown", u.since("the directory was listed", d.names.asOf, now) + ": it is looked at again"
 	case asked:
-		return "unknown", "it was absent, longer ago than what is known is trusted: the volumes are asked"
+		return "unknown", u.since("found absent", at, now) + ": the volumes are asked"
 	}
 	return "unknown", "the directory is not completely known, and the name was not asked for: the volumes are asked"
+}
+
+// since says how long ago, at the time now, something was learned, and how long that is believed.
+func (u *Union) since(what string, at, now int64) string {
+	ago := time.Duration(now - at).Seconds()
+	if u.exempt {
+		return fmt.Sprintf("%s %.1f s ago, trusted until Sheaf itself changes it", what, ago)
+	}
+	return fmt.Sprintf("%s %.1f s ago, trusted for %v s", what, ago, time.Duration(u.trust).Seconds())
 }
