@@ -150,7 +150,7 @@ func (v *Volume) openPrivate(create bool) error {
 		return v.markerFault(ErrUnmarked)
 	case err == unix.ENOENT:
 		if err := again(func() error { return unix.Mkdirat(v.root.fd, volume.PrivateName, 0o700) }); err != nil {
-			return v.fault("adopt", v.path, err)
+			return v.adoptFault(err)
 		}
 		if err := fullsync(v.root.fd); err != nil {
 			return v.fault("adopt", v.path, err)
@@ -179,6 +179,16 @@ func (v *Volume) openPrivate(create bool) error {
 	}
 	v.privateKey = st.Key
 	return nil
+}
+
+// adoptFault says as whom the directory could not be written, and what to do.
+func (v *Volume) adoptFault(err error) error {
+	var e *vfs.Error
+	if err = v.fault("adopt", v.path, err); errors.As(err, &e) && (e.Status == vfs.Acces || e.Status == vfs.Perm) {
+		e.Err = fmt.Errorf("the server runs as uid %d: %w", os.Geteuid(), e.Err)
+		e.Do = "give the directory to that user, or run the server as the user it belongs to"
+	}
+	return err
 }
 
 // adopt writes the first marker of this volume.

@@ -18,7 +18,7 @@ import (
 const nobody = 65534
 
 // asUser are the tests that privileges change.
-const asUser = "^(TestSuite|TestSymlinkSwapped|TestBareDirectory|TestNoLeak|TestOutOfDescriptors|TestSidecars|TestMarkerStays|TestUnreadableMark)$"
+const asUser = "^(TestSuite|TestSymlinkSwapped|TestBareDirectory|TestNoLeak|TestOutOfDescriptors|TestSidecars|TestMarkerStays|TestUnreadableMark|TestNotOursToAdopt)$"
 
 // TestOrdinaryUser runs them again as somebody who is not root.
 func TestOrdinaryUser(t *testing.T) {
@@ -145,4 +145,17 @@ func TestUnreadableMark(t *testing.T) {
 			t.Errorf("mode %o: %q, %v", mode, mark, err)
 		}
 	}
+}
+
+// TestNotOursToAdopt: an ordinary server that may not write a directory says as whom, and what to do.
+func TestNotOursToAdopt(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere; TestOrdinaryUser runs this")
+	}
+	root := t.TempDir()
+	if err := os.Chmod(root, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), root, Options{Name: "vol", Adopt: &volume.Marker{}})
+	refused(t, err, vfs.Acces, "as uid "+strconv.Itoa(os.Geteuid()), "give the directory")
 }
