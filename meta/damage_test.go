@@ -125,7 +125,7 @@ func openChild(dir string) int {
 }
 
 func useIndex(dir string) error {
-	s, err := Open(Options{Dir: dir, MinFree: 1})
+	s, err := Open(Options{Dir: dir, MinFree: 1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -137,19 +137,18 @@ func useIndex(dir string) error {
 	return errors.Join(err, s.Close())
 }
 
-// opens lets a process open the index in dir, and another after it.
+// opens lets a process open the index in dir, which a damage may end, and then this one.
 func opens(t *testing.T, dir string) {
 	t.Helper()
-	for range 2 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), openDir+"="+dir)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), openDir+"="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	if _, err := os.Stat(filepath.Join(dir, attemptName)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the note of an attempt is left: %v", err)
 	}
+	must(t, useIndex(dir))
 }
 
 // TestNotDamaged: what another index would not mend leaves this one where it is.
