@@ -41,6 +41,14 @@
 // comes first. What is left is a disk that somebody fills from above the floor to the last
 // byte within one commit, or while Badger writes a table (each 16 MiB of rows).
 //
+// # Damage
+//
+// What Badger cannot open is renamed (see [Damaged]; one is kept, to be looked at) and a new index
+// takes its place, unless it is locked, of a newer format, or on a disk that refuses. Badger ends the
+// process at some damages and goes on without what is missing at others, so the MANIFEST and the
+// tables are looked at before it; at what still ends the process, the third start in a row
+// makes a new index.
+//
 // # Errors
 //
 // A row that does not decode is a [*CorruptError] that names it; callers take the row for
