@@ -144,6 +144,9 @@ func TestProgramSmall(t *testing.T) {
 
 // TestProgramLocal runs programs on the host's file system.
 func TestProgramLocal(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("after a restart only root can open a file again whose mode refuses its owner, or a volume whose root does")
+	}
 	for _, n := range []int{1, 3} {
 		t.Run(volumesName(n), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
