@@ -1,6 +1,7 @@
 package union
 
 import (
+	"os"
 	"testing"
 
 	"sheaf/vfs"
@@ -25,6 +26,9 @@ func TestHistoriesSmall(t *testing.T) {
 
 // TestHistoriesLocal is TestHistories on the host's file system.
 func TestHistoriesLocal(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the callers make directories of mode 0, of which only root can see on several volumes whether they are empty")
+	}
 	vfstest.History(t, localShare(t, 2).open(t), vfstest.HistoryOptions{Options: localCan(), Rounds: 6})
 }
 
