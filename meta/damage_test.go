@@ -29,19 +29,36 @@ func sampleIndex(t *testing.T) string {
 	return dir
 }
 
-// copied is a copy of dir, without the nothing at the end of its logs.
-func copied(t *testing.T, dir string) string {
+// image is the files of an index, without the nothing at the end of its logs, which are 32 MiB of it.
+type image map[string]imageFile
+
+type imageFile struct {
+	b    []byte
+	size int64
+}
+
+func imageOf(t *testing.T, dir string) image {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "index")
-	must(t, os.Mkdir(to, 0o700))
 	files, err := os.ReadDir(dir)
 	must(t, err)
+	im := make(image)
 	for _, f := range files {
 		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
 		must(t, err)
-		name, size := filepath.Join(to, f.Name()), int64(len(b))
-		must(t, os.WriteFile(name, bytes.TrimRight(b, "\x00"), 0o600))
-		must(t, os.Truncate(name, size))
+		im[f.Name()] = imageFile{bytes.Clone(bytes.TrimRight(b, "\x00")), int64(len(b))}
+	}
+	return im
+}
+
+// copied is an index with these files.
+func (im image) copied(t *testing.T) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "index")
+	must(t, os.Mkdir(to, 0o700))
+	for file, f := range im {
+		name := filepath.Join(to, file)
+		must(t, os.WriteFile(name, f.b, 0o600))
+		must(t, os.Truncate(name, f.size))
 	}
 	return to
 }
@@ -79,27 +96,22 @@ func flipped(b []byte, from int, seed uint64) []byte {
 // TestDamaged opens an index of which a file is damaged, in a process of its own: it works, what was not
 // damaged is a prefix of what was written, and nothing is set aside twice.
 func TestDamaged(t *testing.T) {
-	whole := sampleIndex(t)
-	files, err := os.ReadDir(whole)
-	must(t, err)
+	whole := imageOf(t, sampleIndex(t))
 	kinds := make(map[string]bool)
-	for _, f := range files {
-		if f.Name() == lockName {
+	for name, f := range whole {
+		if name == lockName {
 			continue
 		}
-		kinds[filepath.Ext(f.Name())] = true
-		b, err := os.ReadFile(filepath.Join(whole, f.Name()))
-		must(t, err)
-		if len(b) > 1<<20 {
-			b = b[:1<<20] // a log is 32 MiB of nothing: a cut one is damaged as well
-		}
+		kinds[filepath.Ext(name)] = true
+		b := append(f.b, make([]byte, min(f.size, 1<<16)-min(f.size, 1<<16, int64(len(f.b))))...) // a cut log is damaged as well
 		for _, d := range damages {
-			t.Run(f.Name()+" "+d.name, func(t *testing.T) {
-				dir := copied(t, whole)
+			t.Run(name+" "+d.name, func(t *testing.T) {
+				t.Parallel()
+				dir := whole.copied(t)
 				if bad := d.do(b); bad == nil {
-					must(t, os.Remove(filepath.Join(dir, f.Name())))
+					must(t, os.Remove(filepath.Join(dir, name)))
 				} else {
-					must(t, os.WriteFile(filepath.Join(dir, f.Name()), bad, 0o600))
+					must(t, os.WriteFile(filepath.Join(dir, name), bad, 0o600))
 				}
 				opens(t, dir)
 			})
@@ -107,7 +119,7 @@ func TestDamaged(t *testing.T) {
 	}
 	for _, kind := range []string{".sst", ".mem", ".vlog", ""} {
 		if !kinds[kind] {
-			t.Errorf("the sample has no file of kind %q, but %v", kind, files)
+			t.Errorf("the sample has no file of kind %q, but %v", kind, kinds)
 		}
 	}
 }
