@@ -176,16 +176,19 @@ func TestNotDamaged(t *testing.T) {
 		make func(t *testing.T, dir string) Options
 	}{
 		{"locked", func(t *testing.T, dir string) Options {
+			t.Helper()
 			openStore(t, Options{Dir: dir})
 			return Options{}
 		}},
 		{"a newer format", func(t *testing.T, dir string) Options {
+			t.Helper()
 			s := openStore(t, Options{Dir: dir})
 			must(t, s.setNumbers(map[string]uint32{string(keyFormat): Format + 1}))
 			must(t, s.Close())
 			return Options{}
 		}},
 		{"a newer Badger", func(t *testing.T, dir string) Options {
+			t.Helper()
 			name := filepath.Join(dir, badger.ManifestFilename)
 			b, err := os.ReadFile(name)
 			must(t, err)
@@ -194,6 +197,7 @@ func TestNotDamaged(t *testing.T) {
 			return Options{}
 		}},
 		{"damaged, on a full disk", func(t *testing.T, dir string) Options {
+			t.Helper()
 			must(t, os.WriteFile(filepath.Join(dir, badger.ManifestFilename), nil, 0o600))
 			looks := 0
 			return Options{MinFree: 1 << 20, free: func(string) (uint64, error) {

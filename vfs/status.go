@@ -129,12 +129,10 @@ func StatusOf(err error) Status {
 	if s, ok := err.(Status); ok { //nolint:errorlint // the fast path; wrapped ones follow
 		return s
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Status
 	}
-	var s Status
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[Status](err); ok {
 		return s
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

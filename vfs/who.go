@@ -1,6 +1,9 @@
 package vfs
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Nobody is the uid and gid that squashed callers get by default (exports(5)).
 const Nobody uint32 = 65534
@@ -26,13 +29,5 @@ func (w *Who) IsRoot() bool { return w.UID == 0 }
 
 // In reports whether w is a member of group gid.
 func (w *Who) In(gid uint32) bool {
-	if w.GID == gid {
-		return true
-	}
-	for _, g := range w.Groups {
-		if g == gid {
-			return true
-		}
-	}
-	return false
+	return w.GID == gid || slices.Contains(w.Groups, gid)
 }

@@ -103,7 +103,7 @@ func round(i int, line []byte, log, gone, sub *os.File) error {
 	if err := os.WriteFile(name, line, 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(name, other); err != nil && !(gonePath(err, name) && !gonePath(err, other)) {
+	if err := os.Rename(name, other); err != nil && (!gonePath(err, name) || gonePath(err, other)) {
 		return err
 	}
 	if got, err := os.ReadFile(other); err != nil || !bytes.Equal(got, line) {
