@@ -22,7 +22,7 @@ func TestServerDies(t *testing.T) {
 cd %[1]s/a/work; nohup %s hold %[1]s/a/work /run/stop >/run/hold 2>&1 & echo $! >/run/hold.pid
 for i in $(seq 100); do grep -q holding /run/hold && exit; sleep 0.1; done; cat /run/hold; exit 1`, point, probe()))
 	// A shell that has been in the share since before.
-	g.Must(t, time.Minute, fmt.Sprintf(`mkfifo /run/orders
+	g.Must(t, time.Minute, fmt.Sprintf(`rm -f /run/orders; mkfifo /run/orders
 (cd %s/a/work && exec 5>>shell && while read -r order <&9; do eval "$order"; done) 9<>/run/orders >/run/shell 2>&1 &`, point))
 	for i, end := range []func(){s.Kill, s.Stop, s.Kill} {
 		time.Sleep(time.Second)
