@@ -268,22 +268,35 @@ type File interface {
 
 // Marker is a volume's own statement of what it is (PrivateName/volume.json).
 type Marker struct {
-	Format  int      `json:"format"` // MarkerFormat
-	Volume  string   `json:"volume"` // ID in hexadecimal
-	Name    string   `json:"name"`   // the operator's name at adoption
-	Share   string   `json:"share"`  // id of the share, 32 hexadecimal digits
-	Root    string   `json:"root"`   // NodeID of the share's root
-	Key     string   `json:"key"`    // the share's secret, 64 hexadecimal digits; the file's mode is 0600
-	Epoch   uint64   `json:"epoch"`  // of Members; the highest among the volumes counts
-	Members []Member `json:"members"`
-	Birth   Identity `json:"birth"` // of PrivateName itself; a mismatch says this is a copy
+	Format  int       `json:"format"` // MarkerFormat, or an older one that was read
+	Volume  string    `json:"volume"` // ID in hexadecimal
+	Name    string    `json:"name"`   // the operator's name at adoption
+	Share   string    `json:"share"`  // id of the share, 32 hexadecimal digits
+	Root    string    `json:"root"`   // NodeID of the share's root
+	Key     string    `json:"key"`    // the share's secret, 64 hexadecimal digits; the file's mode is 0600
+	Epoch   uint64    `json:"epoch"`  // of Members and Removed; it grows with every change of them
+	Members []Member  `json:"members"`
+	Removed []Removed `json:"removed,omitempty"`
+	Birth   Identity  `json:"birth"` // of PrivateName itself; a mismatch says this is a copy
 }
 
-// Member is a volume of the share.
+// Member is a volume of the share. Comparable.
 type Member struct {
 	Volume string `json:"volume"`
 	Name   string `json:"name"`
+	Mode   Mode   `json:"mode,omitempty"`
+	Epoch  uint64 `json:"epoch,omitempty"` // at which this entry changed last; of two lists' the higher counts
 }
 
-// MarkerFormat is the version of Marker that this code writes.
-const MarkerFormat = 1
+// Removed is a volume that was one of the share. It stays listed, so that it is known if it comes
+// back, and so that an older list which still has it as a member does not count. Comparable.
+type Removed struct {
+	Volume string `json:"volume"`
+	Name   string `json:"name"`
+	Epoch  uint64 `json:"epoch"`          // at which it was removed
+	Lost   bool   `json:"lost,omitempty"` // with what it held
+}
+
+// MarkerFormat is the version of Marker that this code writes. It reads 1, too, which has neither
+// Removed nor a Member's Mode and Epoch.
+const MarkerFormat = 2

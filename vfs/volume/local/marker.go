@@ -31,7 +31,7 @@ var (
 const (
 	markerName = "volume.json"
 	markerPath = volume.PrivateName + "/" + markerName
-	// markerMax bounds the marker's file: some 10,000 members.
+	// markerMax bounds the marker's file, in bytes: some 6,000 members and removed volumes.
 	markerMax = 1 << 20
 )
 
@@ -71,7 +71,7 @@ const (
 )
 
 func checkMarker(m *volume.Marker) error {
-	if m.Format != volume.MarkerFormat {
+	if m.Format < 1 || m.Format > volume.MarkerFormat {
 		return fmt.Errorf("format %d", m.Format)
 	}
 	if _, err := volume.ParseID(m.Volume); err != nil {
@@ -88,6 +88,11 @@ func checkMarker(m *volume.Marker) error {
 	for _, mem := range m.Members {
 		if _, err := volume.ParseID(mem.Volume); err != nil {
 			return fmt.Errorf("member %q: %w", mem.Name, err)
+		}
+	}
+	for _, gone := range m.Removed {
+		if _, err := volume.ParseID(gone.Volume); err != nil {
+			return fmt.Errorf("removed volume %q: %w", gone.Name, err)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ package local
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -140,7 +141,7 @@ func TestBadMarkers(t *testing.T) {
 		kind   error
 		words  []string
 	}{
-		"newer":          {func(m map[string]any) any { m["format"], m["more"] = volume.MarkerFormat+1, 1; return m }, ErrNewer, []string{"format 2", "newer"}},
+		"newer":          {func(m map[string]any) any { m["format"], m["more"] = volume.MarkerFormat+1, 1; return m }, ErrNewer, []string{fmt.Sprintf("format %d", volume.MarkerFormat+1), "newer"}},
 		"empty":          {func(map[string]any) any { return nil }, ErrCorrupt, nil},
 		"a list":         {func(map[string]any) any { return []int{1} }, ErrCorrupt, nil},
 		"bad id":         {func(m map[string]any) any { m["volume"] = "12"; return m }, ErrCorrupt, []string{"volume id"}},
