@@ -12,17 +12,17 @@ import (
 
 // fresh reports whether n's attributes may be told without asking at the time now. Needs n.mu.
 func (u *Union) fresh(n *node, now int64) bool {
-	if n.attrAt == 0 {
+	if n.attrAt == 0 || n.attrAt <= u.members().cameAt {
 		return false
 	}
 	if now-n.attrAt < u.trust {
 		return true
 	}
-	if u.exempt {
+	if u.exempt() {
 		return true
 	}
 	for i := range n.copies {
-		if !u.vols[n.copies[i].vol].exclusive {
+		if !u.vol(n.copies[i].vol).exclusive {
 			return false
 		}
 	}
@@ -54,7 +54,7 @@ func (u *Union) attrs(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, error
 	if w.NoWait {
 		return a, vfs.Again
 	}
-	if n.isDir() && !n.verified() {
+	if n.isDir() && !u.verified(n) {
 		if _, err := u.checkCopies(ctx, n); err != nil {
 			return a, err
 		}
@@ -207,7 +207,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 	}
 	u.countDirs(ctx, n)
 	for range searches {
-		hs, err := u.dirsAt(ctx, n, u.all)
+		hs, err := u.dirsAt(ctx, n, u.online())
 		if err != nil {
 			return vfs.Attr{}, err
 		}
@@ -240,7 +240,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 // the most that a copy does.
 func (u *Union) countDirs(ctx context.Context, n *node) {
 	n.mu.Lock()
-	verified := n == u.root || n.copiesAt != 0 || n.on() == u.all
+	verified := n == u.root || n.copiesAt > u.members().cameAt || u.online()&^n.on() == 0
 	needed := verified && (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.complete) && n.attr.Size <= listBytes
 	n.mu.Unlock()
 	if needed {
@@ -257,7 +257,7 @@ func (u *Union) readStamps(ctx context.Context, n *node) error {
 	if !needed {
 		return nil
 	}
-	hs, err := u.dirsAt(ctx, n, u.all)
+	hs, err := u.dirsAt(ctx, n, u.online())
 	if err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func (u *Union) readStamps(ctx context.Context, n *node) error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if c := n.copyOn(v); c != nil {
-			if m, ok := decodeMark(u.markKey, b, u.vols[v].id, &c.id); ok && m.node.ID == n.id {
+			if m, ok := decodeMark(u.markKey, b, u.vol(v).id, &c.id); ok && m.node.ID == n.id {
 				c.marked, c.stamp = true, m.stamp
 			}
 		}
@@ -612,7 +612,7 @@ func (u *Union) peekACLs(n *node) (vfs.ACLs, bool) {
 func (u *Union) heldACLs(n *node) (vfs.ACLs, bool) {
 	v := n.aclVolume()
 	c := n.copyOn(v)
-	if n.typ == vfs.Symlink || c == nil || !u.vols[v].caps.ACLs {
+	if n.typ == vfs.Symlink || c == nil || !u.vol(v).can().ACLs {
 		return vfs.ACLs{}, true
 	}
 	if n.acls != nil && n.aclTime == c.ctime {

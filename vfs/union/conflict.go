@@ -23,7 +23,7 @@ const conflictInfix = ".conflict-"
 // volume's object has that name. One that would be too long is cut and gets a hash, so
 // that two long names stay two.
 func (u *Union) aliasName(name vfs.Name, v int) vfs.Name {
-	suffix := conflictInfix + strings.Map(plain, u.vols[v].name)
+	suffix := conflictInfix + strings.Map(plain, u.vol(v).name)
 	s := name.String()
 	if len(s)+len(suffix) > vfs.NameMax {
 		h := fmt.Sprintf("~%016x", siphash.Hash(u.cookieKey.k0, u.cookieKey.k1, []byte(s)))
@@ -147,7 +147,7 @@ func (u *Union) split(ctx context.Context, d *node, name vfs.Name, seen []sighti
 func (u *Union) holder(d *node, name vfs.Name, seen []sighting) int {
 	if id, ok := u.pins.get(d.id, name); ok {
 		for i := range seen {
-			if u.vols[seen[i].vol].id == id {
+			if u.vol(seen[i].vol).id == id {
 				return seen[i].vol
 			}
 		}
@@ -204,7 +204,7 @@ func (p *pins) get(dir vfs.NodeID, name vfs.Name) (volume.ID, bool) {
 // the operator: the conflict is served all the same.
 func (p *pins) set(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name, holder int, seen []sighting) error {
 	k := pinKey{dir, name}
-	id := u.vols[holder].id
+	id := u.vol(holder).id
 	p.mu.Lock()
 	same := p.m[k] == id
 	p.m[k] = id
@@ -212,13 +212,13 @@ func (p *pins) set(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name,
 	if same {
 		return nil
 	}
-	u.log.Warn("objects of several volumes have one name; all but one are shown under another", "op", "conflict", "node", dir, "name", name.String(), "holder", u.vols[holder].name)
+	u.log.Warn("objects of several volumes have one name; all but one are shown under another", "op", "conflict", "node", dir, "name", name.String(), "holder", u.vol(holder).name)
 	b, err := json.Marshal(pinFile{Dir: dir.String(), Name: []byte(name.String()), Holder: id.String()})
 	if err != nil {
 		return err
 	}
 	for i := range seen {
-		v := u.vols[seen[i].vol]
+		v := u.vol(seen[i].vol)
 		if err := v.writePrivate(ctx, conflictsName, k.fileName(), b); err != nil {
 			u.log.Warn("conflict cannot be pinned; another order of volumes would give the name away", "op", "conflict", "volume", v.name, "name", name.String(), "err", err)
 		}
@@ -236,7 +236,7 @@ func (p *pins) drop(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name
 	if !ok {
 		return
 	}
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		if err := v.removePrivate(ctx, conflictsName, k.fileName()); err != nil {
 			u.log.Warn("pin of a conflict that has ended cannot be removed", "op", "conflict", "volume", v.name, "name", name.String(), "err", err)
 		}
@@ -246,7 +246,7 @@ func (p *pins) drop(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name
 // load reads the pins of all volumes; where they differ the first volume's counts.
 func (p *pins) load(ctx context.Context, u *Union) error {
 	p.m = make(map[pinKey]volume.ID)
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		err := v.eachPrivate(ctx, conflictsName, func(name vfs.Name, b []byte) {
 			if path.Ext(name.String()) != ".json" {
 				return

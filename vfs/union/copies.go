@@ -153,7 +153,7 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	}
 	// Step 3. The copy counts as changed when the directory was.
 	m := mark{node: child.node(), epoch: 1, attrEpoch: 1, stamp: stamp{ca.Ctime, st.Mtime, st.Mode, st.UID, st.GID}}
-	err = d.SetMark(ctx, m.encode(u.markKey, u.vols[v].id, &id))
+	err = d.SetMark(ctx, m.encode(u.markKey, u.vol(v).id, &id))
 	if err == nil {
 		err = d.Sync(ctx)
 	}
@@ -227,7 +227,7 @@ func (u *Union) adoptCopy(ctx context.Context, child *node, h *dirHandle, at pla
 		return err
 	}
 	if !s.isDir() {
-		return &unfitError{fmt.Errorf("%q on volume %q is no directory: %w", at.phys, u.vols[h.vol].name, vfs.Exist)}
+		return &unfitError{fmt.Errorf("%q on volume %q is no directory: %w", at.phys, u.vol(h.vol).name, vfs.Exist)}
 	}
 	if err := u.syncDir(ctx, h); err != nil { // it may be what a failed attempt of ours has left
 		return err
@@ -273,7 +273,7 @@ func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 // settleDir takes note of the physical times after a change of ours that is none to a
 // client. The caller holds the exclusive lease on n.
 func (u *Union) settleDir(ctx context.Context, n *node) error {
-	hs, err := u.dirsAt(ctx, n, u.all)
+	hs, err := u.dirsAt(ctx, n, u.online())
 	if err != nil {
 		return err
 	}
@@ -352,7 +352,7 @@ func (u *Union) markCopy(ctx context.Context, n *node, c copyOf, h *dirHandle) e
 
 // setMark writes a mark and notes it.
 func (u *Union) setMark(ctx context.Context, n *node, c copyOf, h *dirHandle, m mark) error {
-	if err := h.d.SetMark(ctx, m.encode(u.markKey, u.vols[c.vol].id, &c.id)); err != nil {
+	if err := h.d.SetMark(ctx, m.encode(u.markKey, u.vol(c.vol).id, &c.id)); err != nil {
 		return err
 	}
 	n.mu.Lock()

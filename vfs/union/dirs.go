@@ -300,7 +300,7 @@ func (u *Union) keepDir(n *node, v int, id volume.Identity, d volume.Dir) (*dirH
 
 // dirsAt opens n's copies on all of s. Those of s that it has no copy on are left out.
 func (u *Union) dirsAt(ctx context.Context, n *node, s volset) (handles, error) {
-	hs := make(handles, len(u.vols))
+	hs := make(handles, MaxVolumes)
 	for _, v := range s.list() {
 		h, err := u.dirAt(ctx, n, v)
 		if errors.Is(err, errNoCopy) {

@@ -480,10 +480,10 @@ func (u *Union) writeAt(ctx context.Context, w *vfs.Who, f *openFile, before *vf
 func (u *Union) fileLimit(n *node) uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.copies) == 0 || u.vols[n.copies[0].vol].caps.MaxFileSize == 0 {
+	if len(n.copies) == 0 || u.vol(n.copies[0].vol).can().MaxFileSize == 0 {
 		return 1<<63 - 1
 	}
-	return min(u.vols[n.copies[0].vol].caps.MaxFileSize, 1<<63-1)
+	return min(u.vol(n.copies[0].vol).can().MaxFileSize, 1<<63-1)
 }
 
 // before asks for n's attributes under its lease, as they are before a change.

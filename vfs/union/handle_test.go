@@ -79,7 +79,7 @@ func checkHandlesOutlive(t *testing.T, s *shareT, restart func()) {
 			t.Errorf("GetAttr of what was removed: %v, want Stale", err)
 		}
 	}
-	if scans := s.u.Stats().Scans; scans > 0 && s.index != "" && s.u.vols[0].caps.Locate {
+	if scans := s.u.Stats().Scans; scans > 0 && s.index != "" && s.u.vol(0).can().Locate {
 		t.Logf("%d walks over the volumes", scans)
 	}
 	must(t, rename(t, s, root, "a", root, "z"))

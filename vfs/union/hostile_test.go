@@ -290,7 +290,11 @@ func TestFailedCallLeavesTruth(t *testing.T) {
 				for i := int64(1); ; i++ {
 					x := newTree(t, 2)
 					d.prepare(t, x)
-					x.m.u.exempt = true
+					x.m.u.change(func(m *members) {
+						for _, v := range m.vols {
+							v.exclusive = true
+						}
+					})
 					x.m.seen(t)
 					x.failing.Store(i)
 					_, err := d.call(x)

@@ -134,7 +134,7 @@ func (u *Union) mayLink(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Na
 	if n.isDir() {
 		return vfs.IsDir
 	}
-	c := &u.vols[n.volumes().first()].caps
+	c := u.vol(n.volumes().first()).can()
 	switch {
 	case !c.Links:
 		return vfs.NotSupp

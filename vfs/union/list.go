@@ -25,12 +25,12 @@ func (u *Union) namesFresh(d *node, now int64) bool {
 	if t == nil || !t.complete || u.opt.Lookups != LookupFull {
 		return false
 	}
-	return u.exempt || now-t.asOf < u.trust
+	return u.believed(t.asOf, now)
 }
 
 // entryFresh reports whether the name of e may be believed at the time now. Needs d.mu.
 func (u *Union) entryFresh(d *node, e *entry, now int64) bool {
-	return u.namesFresh(d, now) || e.at != 0 && u.opt.Lookups != LookupOff && (u.exempt || now-e.at < u.trust)
+	return u.namesFresh(d, now) || e.at != 0 && u.opt.Lookups != LookupOff && u.believed(e.at, now)
 }
 
 // absent reports whether name is known not to be in d at the time now. Needs d.mu.
@@ -43,7 +43,7 @@ func (u *Union) absent(d *node, name vfs.Name, now int64) bool {
 		return u.namesFresh(d, now) && t.byName[name] == nil
 	}
 	at, ok := t.absent[name]
-	return ok && (u.exempt || now-at < u.trust)
+	return ok && u.believed(at, now)
 }
 
 // prove makes the name table of d complete and fresh. Held says that the caller has
@@ -79,14 +79,14 @@ func (u *Union) prove(ctx context.Context, d *node, held bool) error {
 func (u *Union) proved(d *node) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.names != nil && d.names.complete && (u.exempt || u.now()-d.names.asOf < u.trust)
+	return d.names != nil && d.names.complete && u.believed(d.names.asOf, u.now())
 }
 
 // fillNames proves by versions that d's table still holds, or lists every copy. The
 // caller holds a lease on d, and d.fill.
 func (u *Union) fillNames(ctx context.Context, d *node) error {
 	for range searches {
-		hs, err := u.dirsAt(ctx, d, u.all)
+		hs, err := u.dirsAt(ctx, d, u.online())
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, err error) {
 	asOf := u.now()
 	d.mu.Lock()
-	if d.copiesAt != 0 && d.on() != u.all && !u.exempt {
+	if d.copiesAt != 0 && u.online()&^d.on() != 0 && !u.exempt() {
 		asOf = min(asOf, d.copiesAt) // no better than what is known of where copies are
 	}
 	d.mu.Unlock()
@@ -142,7 +142,7 @@ func (u *Union) stillProved(d *node, set volset, stats []volume.Stat, asOf int64
 	}
 	for i := range stats {
 		c := &d.copies[i]
-		if u.vols[c.vol].exclusive {
+		if u.vol(c.vol).exclusive {
 			continue
 		}
 		if c.own || c.version != stats[i].Version() {
@@ -197,7 +197,7 @@ func (u *Union) listCopy(ctx context.Context, d *node, h *dirHandle) (listing, e
 // quiet reports whether the version in st can be believed: the volume's are exact, or it
 // is old enough.
 func (u *Union) quiet(v int, st *volume.Stat) bool {
-	q := u.vols[v].caps.Quiet
+	q := u.vol(v).can().Quiet
 	if q == 0 {
 		return true
 	}
@@ -442,7 +442,7 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 	now := u.now()
 	d.mu.Lock()
 	// What the index says of copies is a hint: it must have been seen once by ourselves.
-	if d == u.root || d.on() == u.all || d.copiesAt != 0 && (u.exempt || u.foreign(d.on()) == 0) {
+	if m := u.members(); d == u.root || m.online&^d.on() == 0 || d.copiesAt > m.cameAt && (m.exempt || u.foreign(d.on()) == 0) {
 		d.copiesAt = now
 		d.mu.Unlock()
 		return now, nil
@@ -452,7 +452,7 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 		d.mu.Unlock()
 		return 0, &moved{d.node(), v}
 	}
-	if d.copiesAt != 0 && now-d.copiesAt < u.trust/2 {
+	if d.copiesAt > u.members().cameAt && now-d.copiesAt < u.trust/2 {
 		at := d.copiesAt
 		d.mu.Unlock()
 		return at, nil
@@ -482,7 +482,7 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 // foreign are the volumes beside s on which another process may make something.
 func (u *Union) foreign(s volset) volset {
 	var f volset
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		if !s.has(v.i) && !v.exclusive {
 			f = f.with(v.i)
 		}
@@ -499,8 +499,8 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 	defer l.Release()
 	d.mu.Lock()
 	rest := u.foreign(d.on())
-	if d.copiesAt == 0 {
-		rest = u.all &^ d.on()
+	if d.copiesAt <= u.members().cameAt {
+		rest = u.online() &^ d.on()
 	}
 	d.mu.Unlock()
 	hs, err := u.dirsAt(ctx, parent, rest)

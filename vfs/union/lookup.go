@@ -201,7 +201,7 @@ func (u *Union) worthListing(d *node) bool {
 	if t == nil || t.round == 0 {
 		return d.attr.Size <= listBytes
 	}
-	if t.complete && (u.exempt || u.now()-t.asOf < u.trust) {
+	if t.complete && u.believed(t.asOf, u.now()) {
 		return false
 	}
 	own := !t.provable
@@ -266,7 +266,7 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	if len(seen) != vols.count() || len(seen) > 1 && !allDirs(seen) {
 		return nil, nil
 	}
-	n, err := u.settle(ctx, at, seen, u.all)
+	n, err := u.settle(ctx, at, seen, u.online())
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +301,7 @@ func (u *Union) distrust(d *node) {
 
 // ask asks every copy of d for name and notes the answer. The caller holds a lease on d.
 func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) {
-	hs, err := u.dirsAt(ctx, d, u.all)
+	hs, err := u.dirsAt(ctx, d, u.online())
 	if err != nil {
 		return nil, err
 	}

@@ -239,11 +239,11 @@ func (u *Union) attrsNoWait(ctx context.Context, n *node) (vfs.Attr, error) {
 // choose asks the policy for a volume among those that can take it.
 func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 	var list []int
-	for _, v := range u.vols {
-		if m.unfit.has(v.i) {
+	for _, v := range u.members().vols {
+		if m.unfit.has(v.i) || !u.online().has(v.i) {
 			continue
 		}
-		switch can, special := &v.caps, m.how.Type == vfs.Block || m.how.Type == vfs.Char; {
+		switch can, special := v.can(), m.how.Type == vfs.Block || m.how.Type == vfs.Char; {
 		case m.how.Type == vfs.Symlink && !can.Symlinks, special && !can.Special:
 			if m.why == nil {
 				m.why = vfs.BadType
@@ -251,6 +251,10 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 		case can.ReadOnly:
 			if m.why == nil {
 				m.why = vfs.ROFS
+			}
+		case v.getMode() != volume.ReadWrite:
+			if m.why == nil {
+				m.why = vfs.NoSpc
 			}
 		default:
 			list = append(list, v.i)
@@ -306,7 +310,7 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return true, nil
 	case vfs.Perm:
 		h.release()
-		if u.vols[m.vol].caps.Chown {
+		if u.vol(m.vol).can().Chown {
 			return false, err
 		}
 		m.refuse(err)
@@ -384,7 +388,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	s.trusted = old(s.id.Key)
 	at := place{m.d.node(), m.name, m.name}
 	seen := []sighting{*s}
-	n, added, err := u.intern(ctx, at, u.vols[s.vol].birthNode(&s.id), seen, u.all)
+	n, added, err := u.intern(ctx, at, u.vol(s.vol).birthNode(&s.id), seen, u.online())
 	if err != nil {
 		if f != nil {
 			err = errors.Join(err, f.Close())
@@ -396,7 +400,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	}
 	defer n.put()
 	if !added { // seen by another call between its creation and now
-		u.learn(n, at, seen, u.all)
+		u.learn(n, at, seen, u.online())
 	}
 	now := u.now()
 	n.mu.Lock()

@@ -97,12 +97,12 @@ func (n *node) volumes() volset {
 	return n.on()
 }
 
-// verified reports whether the set of a directory's copies was seen by ourselves, not only told by
-// the index.
-func (n *node) verified() bool {
+// verified reports whether the set of a directory's copies was seen by ourselves since the last volume
+// came, not only told by the index.
+func (u *Union) verified(n *node) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.copiesAt != 0
+	return n.copiesAt > u.members().cameAt
 }
 
 // begin announces a change. The caller holds the exclusive lease on n.
@@ -247,7 +247,7 @@ func (u *Union) forget(n *node) {
 	}
 	n.mu.Unlock()
 	for _, c := range copies {
-		u.vols[c.vol].unkey(c.id.Key, n)
+		u.vol(c.vol).unkey(c.id.Key, n)
 	}
 	for _, h := range doomed {
 		u.dirs.doom(h)

@@ -35,7 +35,7 @@ func FuzzPrivate(f *testing.F) {
 		s.open(t)
 		kept := s.mk(t, s.root(t), "kept", vfs.Regular)
 		dir := privateFiles[int(which)%len(privateFiles)]
-		v := s.u.vols[0]
+		v := s.u.vol(0)
 		if err := v.writePrivate(t.Context(), dir, vfs.MustName("1.json"), b); err != nil {
 			t.Fatal(err)
 		}

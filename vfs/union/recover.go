@@ -70,7 +70,7 @@ func (u *Union) freshRecord() vfs.Name {
 
 // displace is steps 1 and 2 for what r replaces.
 func (u *Union) displace(ctx context.Context, r *renaming) (*displaced, error) {
-	v := u.vols[r.dstOn.first()]
+	v := u.vol(r.dstOn.first())
 	h, err := u.dirAt(ctx, r.to, v.i)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (x *displaced) drop(ctx context.Context, u *Union) error {
 func (u *Union) recoverAll(ctx context.Context) error {
 	ctx = context.WithValue(ctx, unhurried{}, true)
 	var all error
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		for _, dir := range []vfs.Name{intentsName, displacedName, conflictsName} {
 			all = errors.Join(all, v.sweepPrivate(ctx, dir))
 		}
@@ -157,7 +157,7 @@ func (u *Union) recoverAll(ctx context.Context) error {
 		})
 		all = errors.Join(all, err)
 	}
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		err := v.eachPrivate(ctx, displacedName, func(name vfs.Name, b []byte) {
 			id, ok := strings.CutSuffix(name.String(), ".json")
 			if !ok || id == "" {
@@ -261,13 +261,13 @@ func (u *Union) intend(ctx context.Context, r *renaming, target place, home int)
 	}
 	f := intentFile{
 		Node: recordOf(r.src.node()), From: recordOf(r.from.node()), FromName: []byte(r.srcAt.phys.String()),
-		To: recordOf(r.to.node()), ToName: []byte(target.phys.String()), Volumes: []string{u.vols[home].id.String()},
+		To: recordOf(r.to.node()), ToName: []byte(target.phys.String()), Volumes: []string{u.vol(home).id.String()},
 	}
 	for _, v := range r.srcOn.minus(home).list() {
-		f.Volumes = append(f.Volumes, u.vols[v].id.String())
+		f.Volumes = append(f.Volumes, u.vol(v).id.String())
 	}
 	for _, v := range rest.list() {
-		f.Rest = append(f.Rest, u.vols[v].id.String())
+		f.Rest = append(f.Rest, u.vol(v).id.String())
 	}
 	if r.dst != nil {
 		f.Victim = r.dst.id.String()
@@ -276,7 +276,7 @@ func (u *Union) intend(ctx context.Context, r *renaming, target place, home int)
 	if err != nil {
 		return nil, err
 	}
-	i := &intent{u.vols[home], u.freshRecord()}
+	i := &intent{u.vol(home), u.freshRecord()}
 	return i, i.vol.writePrivate(ctx, intentsName, jsonName(i.id), b)
 }
 
@@ -403,7 +403,7 @@ func (u *Union) clearVictim(ctx context.Context, h *dirHandle, name vfs.Name) er
 	}
 	suffix := ".replaced-" + u.freshRecord().String()
 	aside := vfs.MustName(name.String()[:min(len(name.String()), vfs.NameMax-len(suffix))] + suffix)
-	u.log.Warn("a replaced directory is not empty any more; it comes back under another name", "op", "recover", "volume", u.vols[h.vol].name, "name", name.String(), "as", aside.String())
+	u.log.Warn("a replaced directory is not empty any more; it comes back under another name", "op", "recover", "volume", u.vol(h.vol).name, "name", name.String(), "as", aside.String())
 	return h.d.Rename(ctx, name, h.d, aside, true)
 }
 

@@ -197,7 +197,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	if err != nil {
 		return nil, err
 	}
-	hs := make(handles, len(u.vols))
+	hs := make(handles, MaxVolumes)
 	hs[v] = h
 	flush := u.dirFlusher(hs)
 	if err := u.freeName(ctx, d, at, vols); err != nil {
@@ -306,7 +306,7 @@ func (u *Union) removeCopies(ctx context.Context, d, n *node, at place, hs handl
 
 // empty is nil if no copy of n holds anything. The caller holds the exclusive lease on n.
 func (u *Union) empty(ctx context.Context, n *node) error {
-	hs, err := u.dirsAt(ctx, n, u.all)
+	hs, err := u.dirsAt(ctx, n, u.online())
 	if err != nil {
 		return err
 	}

@@ -481,7 +481,7 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 			err = u.syncDir(ctx, r.restHs[v])
 		}
 		if err != nil { // it is empty, and counts as a copy of what carries the mark
-			u.log.Warn("copy of a directory that was replaced is left", "op", "rename", "node", r.dst.id, "volume", u.vols[v].name, "err", err)
+			u.log.Warn("copy of a directory that was replaced is left", "op", "rename", "node", r.dst.id, "volume", u.vol(v).name, "err", err)
 		}
 	}
 	if err := u.alignTimes(ctx, r.src); err != nil {

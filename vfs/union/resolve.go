@@ -94,7 +94,7 @@ func (n *node) sortCopies() {
 func (u *Union) homeOf(n *node) int {
 	for i := range n.copies {
 		c := &n.copies[i]
-		if v := u.vols[c.vol]; v.tag == n.birth.Volume && c.id.Ino == n.birth.Ino && c.id.Gen == n.birth.Gen {
+		if v := u.vol(c.vol); v.tag == n.birth.Volume && c.id.Ino == n.birth.Ino && c.id.Gen == n.birth.Gen {
 			return c.vol
 		}
 	}
@@ -105,7 +105,7 @@ func (u *Union) homeOf(n *node) int {
 // known there.
 func (u *Union) atBirthplace(ctx context.Context, vn vfs.Node) (*node, error) {
 	v := u.volumeByTag(vn.Birth.Volume)
-	if v == nil || !v.caps.Locate {
+	if v == nil || !v.can().Locate {
 		return nil, nil
 	}
 	for range searches {
@@ -113,7 +113,7 @@ func (u *Union) atBirthplace(ctx context.Context, vn vfs.Node) (*node, error) {
 		switch vfs.StatusOf(err) {
 		case vfs.OK:
 		case vfs.Stale:
-			if len(u.vols) == 1 { // with more, a copy of a directory may live on elsewhere
+			if len(u.members().vols) == 1 { // with more, a copy of a directory may live on elsewhere
 				u.scans.gone.add(vn.ID)
 				return nil, vfs.Stale
 			}
@@ -251,8 +251,8 @@ func (u *Union) search(ctx context.Context, n *node, v int) error {
 
 // pathOf is where the object want of volume v is now.
 func (u *Union) pathOf(ctx context.Context, n *node, v int, want volume.Identity) ([]vfs.Name, error) {
-	if u.vols[v].caps.Locate {
-		path, err := u.vols[v].v.Locate(ctx, want.Ino, want.Gen)
+	if u.vol(v).can().Locate {
+		path, err := u.vol(v).v.Locate(ctx, want.Ino, want.Gen)
 		if vfs.StatusOf(err) != vfs.NotSupp {
 			return path, err
 		}
@@ -332,7 +332,7 @@ func (u *Union) putRow(n *node) {
 	for i := range n.copies {
 		c := &n.copies[i]
 		row.Copies = append(row.Copies, meta.Copy{
-			Volume:   meta.VolumeID(u.vols[c.vol].id),
+			Volume:   meta.VolumeID(u.vol(c.vol).id),
 			Identity: meta.Identity{Ino: c.id.Ino, Birth: c.id.Birth, Gen: c.id.Gen, Sub: c.id.Sub},
 		})
 	}

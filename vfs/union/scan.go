@@ -164,7 +164,7 @@ func (s *scanner) walkAll(b *scanBatch) {
 		if w.only {
 			set = set.with(w.vol)
 		} else {
-			set = s.u.all
+			set = s.u.all()
 		}
 	}
 	s.u.stats.scans.Add(1)
@@ -172,10 +172,10 @@ func (s *scanner) walkAll(b *scanBatch) {
 	w := &scanWalk{s: s, b: b}
 	w.index()
 	b.err = each(set, func(v int) error {
-		d := s.u.vols[v].v.Root()
+		d := s.u.vol(v).v.Root()
 		err := w.dir(s.ctx, v, d, nil)
 		if err != nil {
-			return &vfs.Error{Status: vfs.IO, Op: "search", Volume: s.u.vols[v].name, Err: err}
+			return &vfs.Error{Status: vfs.IO, Op: "search", Volume: s.u.vol(v).name, Err: err}
 		}
 		return nil
 	})

@@ -139,7 +139,7 @@ func (u *Union) setObject(ctx context.Context, n *node, set *vfs.SetAttr) (flush
 		return nil, err
 	}
 	defer h.release()
-	v := u.vols[h.vol].v
+	v := u.vol(h.vol).v
 	err = h.d.SetAttrAt(ctx, phys, st.Key, set)
 	if vfs.StatusOf(err) == vfs.Stale {
 		err = &moved{n.node(), h.vol}
@@ -168,7 +168,7 @@ func (u *Union) setDir(ctx context.Context, n *node, a *vfs.Attr, set *vfs.SetAt
 	if err := u.unstamp(ctx, n); err != nil {
 		return nil, err
 	}
-	hs, err := u.dirsAt(ctx, n, u.all)
+	hs, err := u.dirsAt(ctx, n, u.online())
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, 
 		return nil, err
 	}
 	for _, v := range n.volumes().list() {
-		if !u.vols[v].caps.ACLs {
+		if !u.vol(v).can().ACLs {
 			return nil, vfs.NotSupp
 		}
 	}
@@ -303,7 +303,7 @@ func (u *Union) storeACL(ctx context.Context, n *node, a *vfs.Attr, mode uint32,
 		if err := u.unstamp(ctx, n); err != nil {
 			return nil, err
 		}
-		hs, err := u.dirsAt(ctx, n, u.all)
+		hs, err := u.dirsAt(ctx, n, u.online())
 		if err != nil {
 			return nil, err
 		}
@@ -328,5 +328,5 @@ func (u *Union) storeACL(ctx context.Context, n *node, a *vfs.Attr, mode uint32,
 	if err == nil {
 		err = h.d.SetAttrAt(ctx, phys, st.Key, &set)
 	}
-	return u.volumeFlusher(u.vols[h.vol].v), err
+	return u.volumeFlusher(u.vol(h.vol).v), err
 }

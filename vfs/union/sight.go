@@ -33,7 +33,7 @@ func old(k volume.Key) bool {
 // look sees what is called phys in an open copy. A node that is known by a trusted key
 // costs a stat; another its identity and its mark besides.
 func (u *Union) look(ctx context.Context, h *dirHandle, phys vfs.Name) (sighting, error) {
-	v := u.vols[h.vol]
+	v := u.vol(h.vol)
 	s := sighting{vol: h.vol, at: u.now()}
 	var err error
 	u.stats.stats.Add(1)
@@ -55,7 +55,7 @@ func (u *Union) look(ctx context.Context, h *dirHandle, phys vfs.Name) (sighting
 
 // identify fills s with the object's identity, mark and node.
 func (u *Union) identify(ctx context.Context, h *dirHandle, phys vfs.Name, s *sighting) error {
-	v := u.vols[h.vol]
+	v := u.vol(h.vol)
 	var err error
 	if s.st, s.id, err = h.d.IdentifyAt(ctx, phys); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Nod
 		}
 		if s.isDir() && !s.mark.home && u.livesElsewhere(ctx, s.node, at, seen) {
 			s.marked = false
-			s.node = u.vols[s.vol].birthNode(&s.id)
+			s.node = u.vol(s.vol).birthNode(&s.id)
 			continue
 		}
 		return s.node
@@ -214,7 +214,7 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 			n.setPlace(at, seen[0].st.Nlink)
 			n.setCopies(seen, asked)
 			u.storeAttr(n, seen, seenAt(seen))
-			if n.isDir() && asked == u.all {
+			if n.isDir() && u.online()&^asked == 0 {
 				n.copiesAt = seenAt(seen)
 			}
 			there, added, taken := u.table.add(n)
@@ -252,7 +252,7 @@ func (u *Union) newNode(vn vfs.Node, t vfs.Type) *node {
 
 // freshID draws an id for an object whose own cannot be used, and writes it beside it.
 func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting) (vfs.Node, error) {
-	v := u.vols[s.vol]
+	v := u.vol(s.vol)
 	fresh := vfs.Node{ID: vfs.NodeID(volume.NewID()), Birth: vn.Birth}
 	parent, err := u.known(at.dir)
 	if err != nil {
@@ -288,7 +288,7 @@ func (u *Union) learn(n *node, at place, seen []sighting, asked volset) {
 		gone = n.setCopies(seen, asked)
 		u.storeAttr(n, seen, now)
 	}
-	if n.isDir() && asked == u.all {
+	if n.isDir() && u.online()&^asked == 0 {
 		n.copiesAt = now
 	}
 	n.mu.Unlock()
@@ -307,13 +307,13 @@ func (u *Union) rekey(n *node, gone []copyOf) {
 	copies := append(make([]copyOf, 0, 4), n.copies...)
 	n.mu.Unlock()
 	for _, c := range gone {
-		u.vols[c.vol].unkey(c.id.Key, n)
+		u.vol(c.vol).unkey(c.id.Key, n)
 		if c.dir != nil {
 			u.dirs.doom(c.dir)
 		}
 	}
 	for _, c := range copies {
-		u.vols[c.vol].setKey(c.id.Key, n)
+		u.vol(c.vol).setKey(c.id.Key, n)
 	}
 }
 

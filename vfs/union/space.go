@@ -31,8 +31,8 @@ type spaceOf struct {
 func (u *Union) candidate(ctx context.Context, v int) placement.Volume {
 	s, err := u.spaceOn(ctx, v)
 	return placement.Volume{
-		Name: u.vols[v].name, Total: s.Total, Avail: s.Avail, Files: s.Files, FilesAvail: s.FilesAvail,
-		ReadOnly: u.vols[v].caps.ReadOnly, Unhealthy: err != nil,
+		Name: u.vol(v).name, Total: s.Total, Avail: s.Avail, Files: s.Files, FilesAvail: s.FilesAvail,
+		ReadOnly: u.vol(v).can().ReadOnly, Unhealthy: err != nil,
 	}
 }
 
@@ -55,7 +55,7 @@ func (u *Union) spaceOn(ctx context.Context, v int) (volume.Space, error) {
 }
 
 func (u *Union) askSpace(ctx context.Context, v int) (volume.Space, error) {
-	s, err := u.vols[v].v.Space(ctx)
+	s, err := u.vol(v).v.Space(ctx)
 	u.space.mu.Lock()
 	u.space.of[v] = spaceOf{at: u.now(), s: s, err: err}
 	u.space.mu.Unlock()
@@ -75,9 +75,9 @@ func (u *Union) Statfs(ctx context.Context, w *vfs.Who, vn vfs.Node) (sum vfs.Sp
 	if w.NoWait {
 		return sum, a, vfs.Again
 	}
-	got := make([]volume.Space, len(u.vols))
-	err = each(u.all, func(v int) (err error) {
-		got[v], err = u.vols[v].v.Space(ctx)
+	got := make([]volume.Space, MaxVolumes)
+	err = each(u.online(), func(v int) (err error) {
+		got[v], err = u.vol(v).v.Space(ctx)
 		return err
 	})
 	if err != nil {
@@ -113,8 +113,8 @@ func (u *Union) Limits(ctx context.Context, w *vfs.Who, vn vfs.Node) (l vfs.Limi
 		MaxFileSize: u.maxFileSize(), LinkMax: 1<<32 - 1, NameMax: vfs.NameMax, Links: true, Symlinks: true,
 		Homogeneous: true, CanSetTime: true, NoTrunc: true, ChownRestricted: true, CasePreserving: true,
 	}
-	for _, v := range u.vols {
-		c := &v.caps
+	for _, v := range u.members().vols {
+		c := v.can()
 		if c.LinkMax != 0 {
 			l.LinkMax = min(l.LinkMax, c.LinkMax)
 		}
@@ -133,8 +133,8 @@ func (u *Union) Limits(ctx context.Context, w *vfs.Who, vn vfs.Node) (l vfs.Limi
 // maxFileSize is the size that a file may have on every volume, in bytes.
 func (u *Union) maxFileSize() uint64 {
 	m := uint64(1<<63 - 1)
-	for _, v := range u.vols {
-		if s := v.caps.MaxFileSize; s != 0 {
+	for _, v := range u.members().vols {
+		if s := v.can().MaxFileSize; s != 0 {
 			m = min(m, s)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +48,8 @@ type Options struct {
 	// Exclusive holds the volumes that nobody else changes: what is known of them
 	// does not age.
 	Exclusive map[volume.ID]bool
+	// Modes are what the volumes may be used for; ReadWrite where nothing is said.
+	Modes map[volume.ID]volume.Mode
 	// Index keeps what is known over a restart; nil: nothing is kept.
 	Index *meta.Store
 	// Policy chooses the volume of a new object. nil: placement.Default.
@@ -74,12 +75,11 @@ type Options struct {
 type Union struct {
 	opt    Options
 	log    *slog.Logger
-	vols   []*vol
-	all    volset
+	roster roster
+	facts  volume.Marker // of which Share, Root and Key are the share's
 	root   *node
 	start  time.Time
 	trust  int64 // nanoseconds
-	exempt bool  // every volume is exclusive
 
 	markKey   sipKey
 	cookieKey sipKey
@@ -194,37 +194,15 @@ func (u *Union) readMarkers() (root vfs.NodeID, secret []byte, err error) {
 			return root, nil, fmt.Errorf("hide pattern %q: %w", pattern, err)
 		}
 	}
-	first := u.opt.Volumes[0].Marker()
-	seen := make(map[volume.ID]string)
-	names := make(map[string]bool)
-	for i, v := range u.opt.Volumes {
-		m := v.Marker()
-		if m.Share != first.Share || m.Root != first.Root || m.Key != first.Key {
-			return root, nil, fmt.Errorf("volume %q belongs to share %s, volume %q to share %s: serve them separately", v.Name(), m.Share, u.opt.Volumes[0].Name(), first.Share)
+	u.facts = u.opt.Volumes[0].Marker()
+	u.change(func(*members) {})
+	for _, v := range u.opt.Volumes {
+		if err := u.fits(v); err != nil {
+			return root, nil, err
 		}
-		if other, ok := seen[v.ID()]; ok {
-			return root, nil, fmt.Errorf("volumes %q and %q have one id, %s: one is a copy of the other; adopt the copy anew", other, v.Name(), v.ID())
-		}
-		if names[v.Name()] {
-			return root, nil, fmt.Errorf("two volumes are called %q", v.Name())
-		}
-		seen[v.ID()], names[v.Name()] = v.Name(), true
-		u.vols = append(u.vols, newVol(i, v, u.opt.Exclusive[v.ID()]))
-		u.all = u.all.with(i)
+		u.change(func(m *members) { m.add(newVol(v, u.opt.Exclusive[v.ID()], u.opt.Modes[v.ID()])) })
 	}
-	u.exempt = true
-	for _, v := range u.vols {
-		u.exempt = u.exempt && v.exclusive
-	}
-	id, err := hex.DecodeString(first.Root)
-	if err != nil || len(id) != len(root) {
-		return root, nil, fmt.Errorf("marker of volume %q: root %q is no node id", u.opt.Volumes[0].Name(), first.Root)
-	}
-	secret, err = hex.DecodeString(first.Key)
-	if err != nil || len(secret) < 16 {
-		return root, nil, fmt.Errorf("marker of volume %q: key is not at least 16 bytes in hexadecimal", u.opt.Volumes[0].Name())
-	}
-	return vfs.NodeID(id), secret, nil
+	return u.readFacts()
 }
 
 // deriveKey is the key for one purpose.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"path"
 	"sync"
+	"sync/atomic"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -13,13 +14,15 @@ import (
 
 // vol is one member of the share.
 type vol struct {
-	i         int
+	i         int // its position
 	v         volume.Volume
 	id        volume.ID
 	tag       uint64 // of vfs.Birth
 	name      string
-	caps      volume.Caps
 	exclusive bool
+
+	caps atomic.Pointer[volume.Caps] // as of its last opening
+	mode atomic.Uint32               // a volume.Mode
 
 	keys [keyShards]keyShard
 }
@@ -33,14 +36,23 @@ type keyShard struct {
 	m  map[volume.Key]*node
 }
 
-func newVol(i int, v volume.Volume, exclusive bool) *vol {
-	id := v.ID()
-	o := &vol{i: i, v: v, id: id, tag: volumeTag(id), name: v.Name(), caps: v.Caps(), exclusive: exclusive}
+// newVol is a member without a position.
+func newVol(v volume.Volume, exclusive bool, mode volume.Mode) *vol {
+	id, caps := v.ID(), v.Caps()
+	o := &vol{i: -1, v: v, id: id, tag: volumeTag(id), name: v.Name(), exclusive: exclusive}
+	o.caps.Store(&caps)
+	o.mode.Store(uint32(mode))
 	for k := range o.keys {
 		o.keys[k].m = make(map[volume.Key]*node)
 	}
 	return o
 }
+
+// can is what the volume can do.
+func (v *vol) can() *volume.Caps { return v.caps.Load() }
+
+// getMode is what the operator lets it be used for.
+func (v *vol) getMode() volume.Mode { return volume.Mode(v.mode.Load()) }
 
 // volumeTag is what a vfs.Birth calls the volume id: never 0, which is "no hint".
 func volumeTag(id volume.ID) uint64 { return binary.BigEndian.Uint64(id[:8]) | 1 }
@@ -88,7 +100,7 @@ func (v *vol) birthNode(id *volume.Identity) vfs.Node {
 
 // volumeByID is the member with that id, or nil.
 func (u *Union) volumeByID(id volume.ID) *vol {
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		if v.id == id {
 			return v
 		}
@@ -98,7 +110,7 @@ func (u *Union) volumeByID(id volume.ID) *vol {
 
 // volumeByTag is the member that a vfs.Birth means, or nil.
 func (u *Union) volumeByTag(tag uint64) *vol {
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		if v.tag == tag {
 			return v
 		}
@@ -151,18 +163,37 @@ func each(s volset, f func(v int) error) error {
 func (u *Union) openRoot(ctx context.Context, id vfs.NodeID) error {
 	n := newDirNode(vfs.Node{ID: id})
 	n.home = 0
-	for _, v := range u.vols {
-		d := v.v.Root()
-		st, ident, err := d.Identify(ctx)
+	u.root, _, _ = u.table.add(n)
+	for _, v := range u.members().vols {
+		c, err := v.root(ctx)
 		if err != nil {
 			return err
 		}
-		h := &dirHandle{d: d, n: n, vol: v.i, fixed: true}
-		n.copies = append(n.copies, copyOf{vol: v.i, id: ident, trusted: true, marked: true, dir: h, ctime: st.Ctime, mtime: st.Mtime})
-		v.setKey(ident.Key, n)
+		u.addRootCopy(v, c)
+		u.change(func(m *members) { m.online = m.online.with(v.i) })
 	}
-	u.root, _, _ = u.table.add(n)
 	return nil
+}
+
+// root is the copy of the root on v, without its position.
+func (v *vol) root(ctx context.Context) (copyOf, error) {
+	d := v.v.Root()
+	st, id, err := d.Identify(ctx)
+	if err != nil {
+		return copyOf{}, err
+	}
+	return copyOf{id: id, trusted: true, marked: true, dir: &dirHandle{d: d, fixed: true}, ctime: st.Ctime, mtime: st.Mtime}, nil
+}
+
+// addRootCopy adds the root's copy on v, the last in the order of volumes.
+func (u *Union) addRootCopy(v *vol, c copyOf) {
+	c.vol, c.dir.vol, c.dir.n = v.i, v.i, u.root
+	u.root.mu.Lock()
+	u.root.copies = append(u.root.copies, c)
+	u.root.forgetNames()
+	u.root.attrAt = 0
+	u.root.mu.Unlock()
+	v.setKey(c.id.Key, u.root)
 }
 
 func newDirNode(vn vfs.Node) *node {

@@ -46,7 +46,7 @@ func (u *Union) Locations(ctx context.Context, vn vfs.Node) ([]Location, error) 
 	})
 	all := make([]Location, 0, len(vols))
 	for _, v := range vols {
-		all = append(all, Location{u.vols[v].v.Name(), path})
+		all = append(all, Location{u.vol(v).v.Name(), path})
 	}
 	return all, nil
 }
@@ -126,7 +126,7 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 // since says how long ago, at the time now, something was learned, and how long that is believed.
 func (u *Union) since(what string, at, now int64) string {
 	ago := time.Duration(now - at).Seconds()
-	if u.exempt {
+	if u.exempt() {
 		return fmt.Sprintf("%s %.1f s ago, trusted until Sheaf itself changes it", what, ago)
 	}
 	return fmt.Sprintf("%s %.1f s ago, trusted for %v s", what, ago, time.Duration(u.trust).Seconds())

@@ -73,7 +73,7 @@ func TestLocations(t *testing.T) {
 // there checks that a volume has what Locations says it has.
 func there(t *testing.T, u *Union, l Location) {
 	t.Helper()
-	for _, v := range u.vols {
+	for _, v := range u.members().vols {
 		if v.v.Name() != l.Volume {
 			continue
 		}
