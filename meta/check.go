@@ -27,7 +27,7 @@ func (v Violation) String() string { return v.Invariant + ": " + v.Row + ": " + 
 //	M3  a name is once in a directory
 //	M4  two collisions of a directory have two cookies, and an entry that
 //	    has such a cookie has its name
-//	M5  a copy that is complete says at which version
+//	M5  a copy whose names are known says at which version, and is settled only if it is complete
 //	M6  the format is the one this program writes
 //	M7  entry and node agree on the type, where both know it
 //
@@ -113,11 +113,15 @@ func (c *checker) meta(key, value []byte) {
 	if err := d.close(); err != nil {
 		c.say("M1", key, err)
 	}
-	if string(key) == string(keyFormat) {
+	switch string(key) {
+	case string(keyOpen), string(keySession), string(keyVoid), string(keyLost), string(keyWhole):
+	case string(keyFormat):
 		c.format = true
 		if n != Format {
 			c.say("M6", key, fmt.Errorf("is %d and not %d", n, Format))
 		}
+	default:
+		c.say("M1", key, errors.New("it is none of this format"))
 	}
 }
 
@@ -212,8 +216,11 @@ func (n *Node) check() error {
 
 // check is M5.
 func (d *DirCopy) check() error {
-	if d.Complete && d.Version == (Version{}) {
-		return errors.New("complete without a version")
+	if (d.Complete || d.Proof) && d.Version == (Version{}) {
+		return errors.New("its names are known without a version")
+	}
+	if d.Settled && !d.Complete {
+		return errors.New("settled and not complete")
 	}
 	return nil
 }

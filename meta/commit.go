@@ -68,6 +68,7 @@ func (s *Store) fail(err error) {
 		Status: vfs.IO, Op: "write index", Object: s.opt.Dir, Err: err,
 		Do: "look after the file system of the state directory and restart; until then Sheaf asks the volumes each time",
 	}
+	s.fall() // before anybody learns of it
 	if s.failed.CompareAndSwap(nil, &err) {
 		s.log.Error("the index failed", "op", "write index", "err", err)
 	}

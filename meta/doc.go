@@ -8,14 +8,16 @@
 //	key                  value                                owner       invariant
 //	'c' dir name         the cookie a name has instead of     name table  M4 no two in a directory alike
 //	                     the hash of it, which was taken
-//	'd' dir volume       version at which a copy of the       name table  M5 complete only with a version
+//	'd' dir volume       version at which a copy of the       name table  M5 known only at a version
 //	                     directory was listed, when, and
-//	                     whether that was all of it
-//	'e' dir cookie       an entry: name, child, volume, type  name table  M3 a name once in a directory
+//	                     how far its names are known
+//	'e' dir cookie       an entry: name, child, volumes, type name table  M3 a name once in a directory
 //	'm' "format"         version of all this                  meta        M6
-//	'm' "open"           1 while a server has it open, or     meta
-//	                     until what an unclean stop left is
-//	                     verified
+//	'm' "open"           1 while a server has it open         meta
+//	'm' "session"        counts the servers that had it open  meta
+//	'm' "void"           the last session that was not closed meta
+//	'm' "lost"           the last one whose end was not told  meta
+//	'm' "whole"          1 once everything was seen           union
 //	'n' node             type, birth, where it lies, names    union       M2 a directory has one name, M7
 //
 // M1: every row decodes. Bytes are drawn in keys.go and records.go; [Store.Check]
@@ -30,6 +32,15 @@
 // in the order of their calls: what a crash leaves is a prefix of what was
 // written, and a call of up to a thousand rows is in it as a whole or not at all.
 // A writer waits only when the queue is full.
+//
+// # What a listing is worth
+//
+// A listing is believed either because the directory has the version still at which its names were
+// listed (Proof), or, where nobody can ask, since it was the last that was known (Complete). The first holds
+// after any crash, as the rows of later changes are never stored without taking it away. The second
+// holds if the session that wrote the row, and each one after it, closed the index; or if the row is Settled: then
+// whoever changes the directory has that taken away on stable storage first. A session that could not
+// write any more (a full disk, an error) takes away the file "standing", which voids all.
 //
 // # A full disk
 //

@@ -26,7 +26,7 @@ func (m *model) step(t *rapid.T, s *Store) {
 	ctx := t.Context()
 	e := Entry{
 		Cookie: vfs.FirstCookie + vfs.Cookie(rapid.IntRange(0, 40).Draw(t, "cookie")),
-		Child:  nid(rapid.IntRange(0, 3).Draw(t, "child")), Type: vfs.Regular,
+		Child:  nid(rapid.IntRange(0, 3).Draw(t, "child")), Volumes: all1, Type: vfs.Regular,
 	}
 	e.Name = vfs.MustName(e.Child.String() + string(rune('0'+e.Cookie)))
 	c := DirCopy{Volume: VolumeID{byte(rapid.IntRange(0, 3).Draw(t, "volume"))}, Version: Version{Ino: rapid.Uint64Min(1).Draw(t, "version")}, Complete: true}
@@ -34,20 +34,20 @@ func (m *model) step(t *rapid.T, s *Store) {
 	var err error
 	switch what := rapid.IntRange(0, 9).Draw(t, "what"); what {
 	case 0, 1:
-		err = s.PutEntry(ctx, m.dir, &e)
+		err = putEntry(s, m.dir, e)
 		m.entries[e.Cookie] = e
 	case 2:
-		err = s.DeleteEntry(ctx, m.dir, e.Cookie)
+		err = dropEntry(s, m.dir, e.Cookie)
 		delete(m.entries, e.Cookie)
 	case 3:
-		err = s.PutCopy(ctx, m.dir, &c)
+		err = putCopy(s, m.dir, c)
 		m.copies[c.Volume] = c
 	case 4:
-		err = s.DeleteCopy(ctx, m.dir, c.Volume)
+		err = dropCopy(s, m.dir, c.Volume)
 		delete(m.copies, c.Volume)
 	case 5:
 		list := entries(int(e.Cookie), int(e.Cookie)+rapid.IntRange(0, 60).Draw(t, "length"), 1)
-		err = s.ReplaceDir(ctx, m.dir, slices.Values(list), []DirCopy{c})
+		err = s.ReplaceDir(ctx, m.dir, slices.Values(list), are([]DirCopy{c}))
 		clear(m.entries)
 		for _, e := range list {
 			m.entries[e.Cookie] = e
@@ -140,7 +140,7 @@ func BenchmarkPutNode(b *testing.B) {
 
 func BenchmarkGetEntry(b *testing.B) {
 	s := openStore(b, Options{})
-	if err := s.ReplaceDir(b.Context(), nid(1), slices.Values(entries(0, 100_000, 1)), nil); err != nil {
+	if err := s.ReplaceDir(b.Context(), nid(1), slices.Values(entries(0, 100_000, 1)), are(nil)); err != nil {
 		b.Fatal(err)
 	}
 	if err := s.Flush(b.Context()); err != nil {

@@ -51,6 +51,7 @@ type queue struct {
 	seq    uint64 // of the last request
 	stored uint64 // of the last request that was committed
 	lost   uint64 // of the last request that drop threw away
+	era    uint64 // counts drops, from 1
 	shut   bool
 	moved  chan struct{} // closed and replaced when stored, shut or seq's fate changes
 	work   chan struct{} // capacity 1: fifo is not empty, or shut
@@ -60,13 +61,14 @@ type queue struct {
 
 func (q *queue) init() {
 	q.groups = make(map[group]map[string]queued)
+	q.era = 1
 	q.moved = make(chan struct{})
 	q.work = make(chan struct{}, 1)
 	q.hurry = make(chan struct{}, 1)
 }
 
-// add appends a request, waiting while the queue is full.
-func (q *queue) add(ctx context.Context, ops []op) error {
+// add appends a request, waiting while the queue is full. It does nothing if era is neither 0 nor the queue's.
+func (q *queue) add(ctx context.Context, ops []op, era uint64) error {
 	n := 0
 	for _, o := range ops {
 		n += o.size()
@@ -85,6 +87,9 @@ func (q *queue) add(ctx context.Context, ops []op) error {
 	defer q.mu.Unlock()
 	if q.shut {
 		return ErrClosed
+	}
+	if era != 0 && era != q.era {
+		return ErrPaused
 	}
 	q.seq++
 	q.fifo = append(q.fifo, request{ops, q.seq})
@@ -193,6 +198,7 @@ func (q *queue) drop() {
 	q.groups = make(map[group]map[string]queued)
 	q.fifo, q.rows, q.bytes = nil, 0, 0
 	q.lost, q.stored = q.seq, q.seq
+	q.era++
 	q.tell()
 }
 

@@ -1,10 +1,13 @@
 package meta
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
+	"slices"
 
 	"sheaf/vfs"
 )
@@ -51,20 +54,69 @@ type Node struct {
 
 // Entry is a name in a directory.
 type Entry struct {
-	Cookie vfs.Cookie
-	Name   vfs.Name   // in the share
-	On     vfs.Name   // on the volume, where it differs (conflicts); else zero
-	Child  vfs.NodeID // zero: not identified yet
-	Volume VolumeID
-	Type   vfs.Type // 0: not known
+	Cookie  vfs.Cookie
+	Name    vfs.Name   // in the share
+	On      vfs.Name   // on the volume, where it differs (conflicts); else zero
+	Child   vfs.NodeID // zero: not identified yet
+	Volumes VolumeSet
+	Type    vfs.Type // 0: not known
+}
+
+// VolumeSet is the volumes on which a name of a directory lies, at least one: their ids one after the other,
+// ascending.
+type VolumeSet string
+
+// MaxVolumes is the most volumes of a VolumeSet.
+const MaxVolumes = 64
+
+// SetOf is the set of ids.
+func SetOf(ids ...VolumeID) VolumeSet {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b VolumeID) int { return bytes.Compare(a[:], b[:]) })
+	var b []byte
+	for _, id := range slices.Compact(ids) {
+		b = append(b, id[:]...)
+	}
+	return VolumeSet(b)
+}
+
+// All are the volumes of s.
+func (s VolumeSet) All() iter.Seq[VolumeID] {
+	return func(yield func(VolumeID) bool) {
+		for ; len(s) >= len(VolumeID{}); s = s[len(VolumeID{}):] {
+			if !yield(VolumeID([]byte(s[:len(VolumeID{})]))) {
+				return
+			}
+		}
+	}
+}
+
+// check is what the encoding demands of a set.
+func (s VolumeSet) check() error {
+	const size = len(VolumeID{})
+	if n := len(s) / size; n == 0 || n > MaxVolumes || len(s)%size != 0 {
+		return fmt.Errorf("%d volumes", n)
+	}
+	for i := size; i < len(s); i += size {
+		if s[i-size:i] >= s[i:i+size] {
+			return errors.New("volumes do not ascend")
+		}
+	}
+	return nil
 }
 
 // DirCopy is what is known of the listing of one copy of a directory.
 type DirCopy struct {
-	Volume   VolumeID
-	Version  Version  // at which it was listed
-	Listed   vfs.Time // when
-	Complete bool     // every name it had at Version is an entry
+	Volume  VolumeID
+	Version Version  // at which it was listed
+	Listed  vfs.Time // when
+	// Proof: the entries are its names whenever it has that Version.
+	Proof bool
+	// Complete: the entries are its names as far as this program knows, by a listing and by what it changed
+	// since. Only Complete is lost when the index is not closed.
+	Complete bool
+	// Settled: Complete outlives that, too: whoever changes the copy takes Settled away first, and flushes.
+	Settled bool
 }
 
 // Collision is a name whose cookie is not the hash of it.
@@ -86,8 +138,8 @@ const (
 //	node       type[1] volume[8] ino[8] gen[4] sub[4]
 //	           count[2] × (volume[16] ino[8] birth[8] gen[4] sub[8])
 //	           count[2] × (directory[16] name)
-//	entry      type[1] child[16] volume[16] name on
-//	copy       ino[8] ctime mtime listed complete[1]
+//	entry      type[1] child[16] count[1] × volume[16] name on
+//	copy       ino[8] ctime mtime listed flags[1] session[4]
 //	collision  cookie[8]
 //
 // There is one encoding of a value; what is not that is refused. The sum is CRC-32C: the
@@ -135,21 +187,41 @@ func encodeNode(key []byte, n *Node) []byte {
 }
 
 func encodeEntry(key []byte, e *Entry) []byte {
-	b := make([]byte, 0, 40+len(e.Name.String())+len(e.On.String()))
+	b := make([]byte, 0, 24+len(e.Volumes)+len(e.Name.String())+len(e.On.String()))
 	b = append(b, byte(e.Type))
 	b = append(b, e.Child[:]...)
-	b = append(b, e.Volume[:]...)
+	b = append(b, byte(len(e.Volumes)/len(VolumeID{})))
+	b = append(b, e.Volumes...)
 	return appendSum(key, appendName(appendName(b, e.Name), e.On))
 }
 
-func encodeCopy(key []byte, c *DirCopy) []byte {
-	b := be.AppendUint64(make([]byte, 0, 49), c.Version.Ino)
+// The flags of a copy.
+const (
+	flagProof byte = 1 << iota
+	flagComplete
+	flagSettled
+)
+
+// storedCopy is a DirCopy as it lies in the index.
+type storedCopy struct {
+	DirCopy
+	session uint32 // that wrote it
+}
+
+func encodeCopy(key []byte, c *storedCopy) []byte {
+	b := be.AppendUint64(make([]byte, 0, 53), c.Version.Ino)
 	b = appendTime(appendTime(appendTime(b, c.Version.Ctime), c.Version.Mtime), c.Listed)
-	complete := byte(0)
-	if c.Complete {
-		complete = 1
+	flags := byte(0)
+	if c.Proof {
+		flags |= flagProof
 	}
-	return appendSum(key, append(b, complete))
+	if c.Complete {
+		flags |= flagComplete
+	}
+	if c.Settled {
+		flags |= flagSettled
+	}
+	return appendSum(key, be.AppendUint32(append(b, flags), c.session))
 }
 
 func encodeCollision(key []byte, c vfs.Cookie) []byte {
@@ -181,7 +253,7 @@ func (d *decoder) take(n int) []byte {
 		d.err = errShort
 	}
 	if d.err != nil {
-		return make([]byte, n) // n is at most 255
+		return make([]byte, n) // n is at most 255 × 16
 	}
 	b := d.b[:n]
 	d.b = d.b[n:]
@@ -215,6 +287,14 @@ func (d *decoder) name(optional bool) vfs.Name {
 		d.fail("name %q: %w", b, err)
 	}
 	return n
+}
+
+func (d *decoder) volumes() VolumeSet {
+	s := VolumeSet(d.take(int(d.u8()) * len(VolumeID{})))
+	if err := s.check(); err != nil {
+		d.fail("%w", err)
+	}
+	return s
 }
 
 // kind reads a type; 0 only where it is optional.
@@ -275,22 +355,26 @@ func decodeEntry(key, value []byte) (Entry, error) {
 		return Entry{}, err
 	}
 	d := open(key, value)
-	e := Entry{Cookie: r.cookie, Type: d.kind(true), Child: d.id(), Volume: d.id(), Name: d.name(false), On: d.name(true)}
+	e := Entry{Cookie: r.cookie, Type: d.kind(true), Child: d.id(), Volumes: d.volumes(), Name: d.name(false), On: d.name(true)}
 	return e, d.close()
 }
 
-func decodeCopy(key, value []byte) (DirCopy, error) {
+func decodeCopy(key, value []byte) (storedCopy, error) {
 	r, err := parseKey(key)
 	if err != nil {
-		return DirCopy{}, err
+		return storedCopy{}, err
 	}
 	d := open(key, value)
-	c := DirCopy{Volume: r.volume, Version: Version{d.u64(), d.time(), d.time()}, Listed: d.time()}
-	complete := d.u8()
-	if complete > 1 {
-		d.fail("complete is %d", complete)
+	var c storedCopy
+	c.Volume = r.volume
+	c.Version = Version{d.u64(), d.time(), d.time()}
+	c.Listed = d.time()
+	flags := d.u8()
+	if flags&^(flagProof|flagComplete|flagSettled) != 0 {
+		d.fail("flags %x", flags)
 	}
-	c.Complete = complete == 1
+	c.Proof, c.Complete, c.Settled = flags&flagProof != 0, flags&flagComplete != 0, flags&flagSettled != 0
+	c.session = d.u32()
 	return c, d.close()
 }
 

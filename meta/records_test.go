@@ -30,9 +30,10 @@ func sample() []struct {
 		Places: []Place{{dir, vfs.MustName("a")}, {dir, vfs.MustName("\xff.txt")}},
 	}
 	root := &Node{ID: dir, Type: vfs.Directory}
-	entry := &Entry{Cookie: 0x0102030405060708, Name: vfs.MustName("x.conflict-b"), On: vfs.MustName("x"), Child: child, Volume: vol, Type: vfs.Symlink}
-	bare := &Entry{Cookie: vfs.FirstCookie, Name: vfs.MustName(strings.Repeat("n", vfs.NameMax))}
-	dc := &DirCopy{Volume: vol, Version: Version{Ino: 9, Ctime: at, Mtime: vfs.Time{Sec: -1}}, Listed: at, Complete: true}
+	entry := &Entry{Cookie: 0x0102030405060708, Name: vfs.MustName("x.conflict-b"), On: vfs.MustName("x"), Child: child, Volumes: SetOf(vol, VolumeID{0xa0}), Type: vfs.Symlink}
+	bare := &Entry{Cookie: vfs.FirstCookie, Name: vfs.MustName(strings.Repeat("n", vfs.NameMax)), Volumes: SetOf(vol)}
+	dc := &storedCopy{DirCopy{Volume: vol, Version: Version{Ino: 9, Ctime: at, Mtime: vfs.Time{Sec: -1}}, Listed: at, Proof: true, Complete: true}, 5}
+	settled := &storedCopy{DirCopy{Volume: vol, Version: Version{Ino: 9}, Complete: true, Settled: true}, 0x01020304}
 	row := func(k []byte, v func(k []byte) []byte) op { return op{k, v(k)} }
 	return []struct {
 		name string
@@ -43,9 +44,14 @@ func sample() []struct {
 		{"entry", row(entryKey(dir, entry.Cookie), func(k []byte) []byte { return encodeEntry(k, entry) })},
 		{"bare-entry", row(entryKey(dir, bare.Cookie), func(k []byte) []byte { return encodeEntry(k, bare) })},
 		{"copy", row(copyKey(dir, vol), func(k []byte) []byte { return encodeCopy(k, dc) })},
+		{"settled-copy", row(copyKey(dir, vol), func(k []byte) []byte { return encodeCopy(k, settled) })},
 		{"collision", row(collisionKey(dir, vfs.MustName("name")), func(k []byte) []byte { return encodeCollision(k, vfs.MaxCookie) })},
-		{"format", row(keyFormat, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 1)) })},
+		{"format", row(keyFormat, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 2)) })},
 		{"open", row(keyOpen, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 1)) })},
+		{"session", row(keySession, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 7)) })},
+		{"void", row(keyVoid, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 6)) })},
+		{"lost", row(keyLost, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 5)) })},
+		{"whole", row(keyWhole, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 1)) })},
 	}
 }
 

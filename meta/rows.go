@@ -81,47 +81,82 @@ func (s *Store) Entries(dir vfs.NodeID, after vfs.Cookie, limit int) (entries []
 	return entries, more, err
 }
 
-// PutEntry writes an entry of a directory.
-func (s *Store) PutEntry(ctx context.Context, dir vfs.NodeID, e *Entry) error {
-	o, err := entryOp(dir, e)
-	if err != nil {
-		return err
-	}
-	return s.write(ctx, o)
-}
-
-// DeleteEntry removes an entry of a directory.
-func (s *Store) DeleteEntry(ctx context.Context, dir vfs.NodeID, c vfs.Cookie) error {
-	return s.write(ctx, op{key: entryKey(dir, c)})
-}
-
-// Copies is what is known of the copies of a directory.
+// Copies is what is known of the copies of a directory. Complete is said only where it can be believed.
 func (s *Store) Copies(dir vfs.NodeID) ([]DirCopy, error) {
-	return all(s, groupOf(kindCopy, dir), decodeCopy)
+	stored, err := all(s, groupOf(kindCopy, dir), decodeCopy)
+	if err != nil {
+		return nil, err
+	}
+	copies := make([]DirCopy, len(stored))
+	for i := range stored {
+		copies[i] = s.believed(&stored[i])
+	}
+	return copies, nil
 }
 
-// PutCopy writes what is known of a copy.
-func (s *Store) PutCopy(ctx context.Context, dir vfs.NodeID, c *DirCopy) error {
-	o, err := copyOp(dir, c)
+// believed is c without what the end of the session that wrote it, or of a later one, has voided.
+func (s *Store) believed(c *storedCopy) DirCopy {
+	d := c.DirCopy
+	if c.session <= s.lost || c.session <= s.void && !d.Settled {
+		d.Complete, d.Settled = false, false
+	}
+	return d
+}
+
+// DirChange is what changes in the rows of a directory, all at once.
+type DirChange struct {
+	Copies []DirCopy  // all copies of which something is known, as of now
+	Forget []VolumeID // copies of which nothing is known any more
+	Put    []Entry
+	Drop   []vfs.Cookie
+}
+
+// ChangeMax is the most rows of a DirChange.
+const ChangeMax = page
+
+// Era changes whenever the index loses what it held. What is written after it was asked builds on what was
+// read.
+func (s *Store) Era() uint64 {
+	s.q.mu.RLock()
+	defer s.q.mu.RUnlock()
+	return s.q.era
+}
+
+// ChangeDir makes a change of at most ChangeMax rows, if era still is the index's: ErrPaused if it is not. An
+// index that takes no rows forgets the copies in c instead: after an error other than that of ctx nothing is
+// known of them. It does not wait for the disk.
+func (s *Store) ChangeDir(ctx context.Context, dir vfs.NodeID, era uint64, c *DirChange) error {
+	if n := len(c.Copies) + len(c.Forget) + len(c.Put) + len(c.Drop); n > ChangeMax {
+		return invalid("directory "+dir.String(), fmt.Errorf("a change of %d rows", n))
+	}
+	ops, err := s.copyOps(dir, c.Copies)
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, o)
-}
-
-// DeleteCopy forgets a copy.
-func (s *Store) DeleteCopy(ctx context.Context, dir vfs.NodeID, v VolumeID) error {
-	return s.write(ctx, op{key: copyKey(dir, v)})
+	for _, v := range c.Forget {
+		ops = append(ops, op{key: copyKey(dir, v)})
+	}
+	for _, cookie := range c.Drop {
+		ops = append(ops, op{key: entryKey(dir, cookie)})
+	}
+	for i := range c.Put {
+		o, err := entryOp(dir, &c.Put[i])
+		if err != nil {
+			return err
+		}
+		ops = append(ops, o)
+	}
+	return s.writeIn(ctx, era, ops)
 }
 
 // ReplaceDir makes entries, which come in the order of their cookies, the only
-// ones of a directory and copies all that is known of its copies. Rows that are
+// ones of a directory, and then what copies returns all that is known of its copies; its error ends it. Rows that are
 // there already cost nothing. What the directory's copies say goes first and comes last:
 // at no moment, and after no crash, does a complete copy stand beside a part
 // of its entries. The caller sees to it that nothing else writes to this
-// directory meanwhile.
-func (s *Store) ReplaceDir(ctx context.Context, dir vfs.NodeID, entries iter.Seq[Entry], copies []DirCopy) error {
-	resets := s.space.resets.Load()
+// directory meanwhile. After an error nothing is known of its copies.
+func (s *Store) ReplaceDir(ctx context.Context, dir vfs.NodeID, entries iter.Seq[Entry], copies func() ([]DirCopy, error)) error {
+	era := s.Era()
 	if err := s.deleteGroup(ctx, groupOf(kindCopy, dir)); err != nil {
 		return err
 	}
@@ -146,18 +181,15 @@ func (s *Store) ReplaceDir(ctx context.Context, dir vfs.NodeID, entries iter.Seq
 	if err := m.finish(ctx); err != nil {
 		return err
 	}
-	ops := make([]op, 0, len(copies))
-	for i := range copies {
-		o, err := copyOp(dir, &copies[i])
-		if err != nil {
-			return err
-		}
-		ops = append(ops, o)
+	known, err := copies()
+	if err != nil {
+		return err
 	}
-	if s.space.resets.Load() != resets {
-		return ErrPaused // the first entries are gone again
+	ops, err := s.copyOps(dir, known)
+	if err != nil {
+		return err
 	}
-	return s.write(ctx, ops...)
+	return s.writeIn(ctx, era, ops) // in another era the first entries are gone again
 }
 
 // DeleteDir forgets copies, entries and collisions of a directory; its node row stays.
@@ -270,14 +302,21 @@ func entryOp(dir vfs.NodeID, e *Entry) (op, error) {
 	if e.Type > vfs.FIFO {
 		return op{}, invalid(e.Name.String(), fmt.Errorf("type %d", e.Type))
 	}
+	if err := e.Volumes.check(); err != nil {
+		return op{}, invalid(e.Name.String(), err)
+	}
 	k := entryKey(dir, e.Cookie)
 	return op{k, encodeEntry(k, e)}, nil
 }
 
-func copyOp(dir vfs.NodeID, c *DirCopy) (op, error) {
-	k := copyKey(dir, c.Volume)
-	if err := c.check(); err != nil {
-		return op{}, invalid(rowName(k), err)
+func (s *Store) copyOps(dir vfs.NodeID, copies []DirCopy) ([]op, error) {
+	ops := make([]op, 0, len(copies))
+	for i := range copies {
+		k := copyKey(dir, copies[i].Volume)
+		if err := copies[i].check(); err != nil {
+			return nil, invalid(rowName(k), err)
+		}
+		ops = append(ops, op{k, encodeCopy(k, &storedCopy{copies[i], s.session})})
 	}
-	return op{k, encodeCopy(k, c)}, nil
+	return ops, nil
 }

@@ -15,7 +15,6 @@ type space struct {
 	low     atomic.Bool   // free was below MinFree, and not yet above it by resume
 	void    atomic.Bool   // free was below MinFree/2: writes were lost, reads find nothing
 	refused atomic.Uint64 // rows not put since Open
-	resets  atomic.Uint64 // times everything was dropped since Open
 	writing sync.Mutex    // held by a commit, and while everything is dropped
 }
 
@@ -84,6 +83,9 @@ func (s *Store) notice() (free uint64, err error) {
 	}
 	s.space.free.Store(free)
 	floor := s.opt.MinFree
+	if free < floor/2 && !s.space.void.Load() {
+		s.fall() // before anybody learns that nothing is written
+	}
 	if free < floor/2 && s.space.void.CompareAndSwap(false, true) {
 		s.log.Error("the index is off: the state directory is full; Sheaf asks the volumes each time",
 			"op", "statfs", "dir", s.opt.Dir, "free", free, "floor", floor)
@@ -112,12 +114,14 @@ func (s *Store) reset() (bool, error) {
 	if err := s.db.DropAll(); err != nil {
 		return false, fmt.Errorf("drop what the index knew: %w", err)
 	}
-	if err := s.setNumbers(map[string]uint32{string(keyFormat): Format, string(keyOpen): 1}); err != nil {
+	s.SetWhole(false)
+	if err := s.setNumbers(s.numbers()); err != nil {
+		return false, err
+	}
+	if err := s.stand(); err != nil {
 		return false, err
 	}
 	s.q.drop() // what was accepted before may build on what is gone
-	s.space.resets.Add(1)
-	s.Trust() // nothing is left to be verified
 	s.space.void.Store(false)
 	return true, nil
 }

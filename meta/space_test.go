@@ -32,18 +32,18 @@ func TestLittleSpacePausesPuts(t *testing.T) {
 	d := nid(0)
 	must(t, s.PutNode(ctx, file(1)))
 	must(t, s.PutNode(ctx, file(2)))
-	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 3, 1)), complete(1)))
+	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 3, 1)), are(complete(1))))
 	free.Store(999)
 	must(t, s.look())
 	for i, err := range []error{
-		s.PutNode(ctx, file(1)), s.PutNode(ctx, file(9)), s.PutEntry(ctx, d, &entries(0, 1, 7)[0]),
-		s.ReplaceDir(ctx, nid(1), slices.Values(entries(0, 3, 1)), complete(1)),
+		s.PutNode(ctx, file(1)), s.PutNode(ctx, file(9)), putEntry(s, d, entries(0, 1, 7)[0]),
+		s.ReplaceDir(ctx, nid(1), slices.Values(entries(0, 3, 1)), are(complete(1))),
 	} {
 		if !errors.Is(err, ErrPaused) || vfs.StatusOf(err) != vfs.NoSpc {
 			t.Errorf("put %d: %v", i, err)
 		}
 	}
-	must(t, s.DeleteEntry(ctx, d, entries(1, 2, 1)[0].Cookie))
+	must(t, dropEntry(s, d, entries(1, 2, 1)[0].Cookie))
 	must(t, s.Flush(ctx))
 	_, replaced, e1 := s.Node(nid(1))
 	_, kept, e2 := s.Node(nid(2))
@@ -77,7 +77,7 @@ func TestNoSpaceMakesTheIndexKnowNothing(t *testing.T) {
 	s, free := roomy(t, dir)
 	d := nid(0)
 	must(t, s.PutNode(ctx, file(1)))
-	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 3, 1)), complete(1)))
+	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 3, 1)), are(complete(1))))
 	must(t, s.Flush(ctx))
 	letGo := hold(s)
 	must(t, s.PutNode(ctx, file(2))) // queued when the space goes

@@ -48,7 +48,10 @@ type Store struct {
 	db      *badger.DB
 	owner   *os.File // locked
 	unclean bool
-	trusted atomic.Bool // what an unclean stop left was verified
+	session uint32      // counts the openings of this index
+	void    uint32      // the last session after which nothing unsettled is believed: it was not closed
+	lost    uint32      // the last session after which nothing settled is believed either: see standing
+	whole   atomic.Bool // see SetWhole
 	q       queue
 	space   space
 	failed  atomic.Pointer[error] // the commit that failed; nothing is written or known after it
@@ -165,13 +168,15 @@ func settings(dir string, log *slog.Logger) badger.Options {
 		WithCompactL0OnClose(false)
 }
 
-// Unclean reports whether the last owner of the index did not close it, so
-// that what it says must be verified (see Trust). A new index is not.
+// Unclean reports whether the last owner of the index did not close it. A new index is not.
 func (s *Store) Unclean() bool { return s.unclean }
 
-// Trust says that what an unclean stop left was verified or dropped: from now
-// on a Close leaves a clean index. Without it an unclean index stays so.
-func (s *Store) Trust() { s.trusted.Store(true) }
+// Whole reports whether SetWhole said so last, and the index was closed since.
+func (s *Store) Whole() bool { return s.whole.Load() }
+
+// SetWhole notes whether all that is on the volumes was seen by whoever fills the index. A new index is not
+// whole, nor is one that was not closed.
+func (s *Store) SetWhole(whole bool) { s.whole.Store(whole) }
 
 // Close writes what is queued and closes the index.
 func (s *Store) Close() error {
@@ -186,7 +191,7 @@ func (s *Store) Close() error {
 	close(s.stop)
 	s.tasks.Wait()
 	err := s.failure()
-	if err == nil && (!s.unclean || s.trusted.Load()) && !s.space.void.Load() {
+	if err == nil && !s.space.void.Load() {
 		err = s.end()
 	}
 	if s.space.void.Load() {
@@ -337,7 +342,10 @@ func decodeAll[T any](raw []op, decode func(key, value []byte) (T, error)) ([]T,
 }
 
 // write queues ops, which are committed together. It waits only while the queue is full.
-func (s *Store) write(ctx context.Context, ops ...op) error {
+func (s *Store) write(ctx context.Context, ops ...op) error { return s.writeIn(ctx, 0, ops) }
+
+// writeIn is write if the era is that; 0: in any.
+func (s *Store) writeIn(ctx context.Context, era uint64, ops []op) error {
 	if len(ops) == 0 {
 		return nil
 	}
@@ -353,7 +361,7 @@ func (s *Store) write(ctx context.Context, ops ...op) error {
 	if s.blind() || len(ops) == 0 {
 		return errors.Join(refused, s.failure())
 	}
-	if err := s.q.add(ctx, ops); err != nil {
+	if err := s.q.add(ctx, ops, era); err != nil {
 		return err
 	}
 	return refused

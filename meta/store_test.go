@@ -65,13 +65,41 @@ func file(n int) *Node {
 
 func entries(from, to, mark int) (es []Entry) {
 	for i := from; i < to; i++ {
-		es = append(es, Entry{Cookie: vfs.FirstCookie + vfs.Cookie(i), Name: vfs.MustName(fmt.Sprint("n", i)), Child: nid(mark), Type: vfs.Regular})
+		es = append(es, Entry{Cookie: vfs.FirstCookie + vfs.Cookie(i), Name: vfs.MustName(fmt.Sprint("n", i)), Child: nid(mark), Volumes: all1, Type: vfs.Regular})
 	}
 	return es
 }
 
+// all1 is the set of the volume that entries lie on.
+var all1 = SetOf(VolumeID{1})
+
 func complete(n int) []DirCopy {
-	return []DirCopy{{Volume: VolumeID{1}, Version: Version{Ino: uint64(n)}, Complete: true}}
+	return []DirCopy{{Volume: VolumeID{1}, Version: Version{Ino: uint64(n)}, Proof: true, Complete: true}}
+}
+
+// are is what ReplaceDir asks for copies that are known beforehand.
+func are(copies []DirCopy) func() ([]DirCopy, error) {
+	return func() ([]DirCopy, error) { return copies, nil }
+}
+
+func change(s *Store, dir vfs.NodeID, c DirChange) error {
+	return s.ChangeDir(context.Background(), dir, s.Era(), &c)
+}
+
+func putEntry(s *Store, dir vfs.NodeID, e Entry) error {
+	return change(s, dir, DirChange{Put: []Entry{e}})
+}
+
+func dropEntry(s *Store, dir vfs.NodeID, c vfs.Cookie) error {
+	return change(s, dir, DirChange{Drop: []vfs.Cookie{c}})
+}
+
+func putCopy(s *Store, dir vfs.NodeID, c DirCopy) error {
+	return change(s, dir, DirChange{Copies: []DirCopy{c}})
+}
+
+func dropCopy(s *Store, dir vfs.NodeID, v VolumeID) error {
+	return change(s, dir, DirChange{Forget: []VolumeID{v}})
 }
 
 // hold keeps the committer from storing anything until the result is called.
@@ -93,14 +121,14 @@ func TestRowsAreReadBack(t *testing.T) {
 	node := file(1)
 	node.Copies = []Copy{{VolumeID{9}, Identity{1, 2, 3, 4}}}
 	node.Places = []Place{{d, x}}
-	entry := Entry{Cookie: 77, Name: x, Child: node.ID, Volume: VolumeID{9}, Type: vfs.Regular}
+	entry := Entry{Cookie: 77, Name: x, Child: node.ID, Volumes: SetOf(VolumeID{9}, VolumeID{2}, VolumeID{9}), Type: vfs.Regular}
 	copies := []DirCopy{complete(5)[0], {Volume: VolumeID{2}, Listed: vfs.Time{Sec: 1}}}
 	collision := Collision{x, 77}
 	letGo := hold(s)
 	must(t, s.PutNode(ctx, node))
-	must(t, s.PutEntry(ctx, d, &entry))
-	must(t, s.PutCopy(ctx, d, &copies[0]))
-	must(t, s.PutCopy(ctx, d, &copies[1]))
+	must(t, putEntry(s, d, entry))
+	must(t, putCopy(s, d, copies[0]))
+	must(t, putCopy(s, d, copies[1]))
 	must(t, s.PutCollision(ctx, d, collision))
 	verify := func(where string) {
 		t.Helper()
@@ -160,7 +188,7 @@ func TestEntriesByPages(t *testing.T) {
 	ctx := t.Context()
 	s := openStore(t, Options{})
 	d := nid(0)
-	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 300, 1)), complete(1)))
+	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 300, 1)), are(complete(1))))
 	must(t, s.Flush(ctx))
 	letGo := hold(s)
 	want := map[vfs.Cookie]Entry{}
@@ -168,14 +196,14 @@ func TestEntriesByPages(t *testing.T) {
 		want[e.Cookie] = e
 	}
 	for _, e := range entries(250, 400, 2) {
-		must(t, s.PutEntry(ctx, d, &e))
+		must(t, putEntry(s, d, e))
 		want[e.Cookie] = e
 	}
 	for i := range 100 {
-		must(t, s.DeleteEntry(ctx, d, vfs.FirstCookie+vfs.Cookie(3*i)))
+		must(t, dropEntry(s, d, vfs.FirstCookie+vfs.Cookie(3*i)))
 		delete(want, vfs.FirstCookie+vfs.Cookie(3*i))
 	}
-	must(t, s.PutEntry(ctx, nid(1), &entries(0, 1, 1)[0])) // of a neighbour
+	must(t, putEntry(s, nid(1), entries(0, 1, 1)[0])) // of a neighbour
 	for _, limit := range []int{1, 7, 100, 1000} {
 		got := map[vfs.Cookie]Entry{}
 		for after, more := vfs.Cookie(0), true; more; {
@@ -209,7 +237,7 @@ func TestReplaceDirWritesOnlyWhatDiffers(t *testing.T) {
 		entries(0, 5000, 1), entries(0, 5000, 1), entries(1000, 6000, 1), nil,
 		entries(0, 3000, 1), append(entries(0, 10, 1), entries(2990, 3010, 2)...), entries(5, 2000, 1),
 	} {
-		must(t, s.ReplaceDir(ctx, d, slices.Values(list), complete(i+1)))
+		must(t, s.ReplaceDir(ctx, d, slices.Values(list), are(complete(i+1))))
 		got, more, err := s.Entries(d, 0, 10_000)
 		if err != nil || more || !slices.Equal(got, list) && len(list) > 0 || len(got) != len(list) {
 			t.Fatalf("round %d: %d entries, want %d, %v", i, len(got), len(list), err)
@@ -221,7 +249,7 @@ func TestReplaceDirWritesOnlyWhatDiffers(t *testing.T) {
 	must(t, s.Flush(ctx))
 	letGo := hold(s)
 	defer letGo()
-	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(5, 2000, 1)), complete(9)))
+	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(5, 2000, 1)), are(complete(9))))
 	if n := s.Health().Queued; n != 2 { // the copy, away and back
 		t.Errorf("an equal listing writes %d rows", n)
 	}
@@ -234,20 +262,26 @@ func TestMistakesAreRefused(t *testing.T) {
 	down := entries(0, 2, 1)
 	slices.Reverse(down)
 	for name, err := range map[string]error{
-		"node without id":       s.PutNode(ctx, &Node{Type: vfs.Regular}),
-		"node without type":     s.PutNode(ctx, &Node{ID: nid(1)}),
-		"directory, two names":  s.PutNode(ctx, &Node{ID: nid(1), Type: vfs.Directory, Places: []Place{{nid(2), x}, {nid(3), x}}}),
-		"in itself":             s.PutNode(ctx, &Node{ID: nid(1), Type: vfs.Directory, Places: []Place{{nid(1), x}}}),
-		"place without name":    s.PutNode(ctx, &Node{ID: nid(1), Type: vfs.Regular, Places: []Place{{nid(2), vfs.Name{}}}}),
-		"entry with cookie 2":   s.PutEntry(ctx, nid(1), &Entry{Cookie: 2, Name: x}),
-		"entry beyond":          s.PutEntry(ctx, nid(1), &Entry{Cookie: vfs.MaxCookie + 1, Name: x}),
-		"entry without name":    s.PutEntry(ctx, nid(1), &Entry{Cookie: 3}),
-		"entry of type 8":       s.PutEntry(ctx, nid(1), &Entry{Cookie: 3, Name: x, Type: 8}),
-		"complete at none":      s.PutCopy(ctx, nid(1), &DirCopy{Complete: true}),
-		"collision at 0":        s.PutCollision(ctx, nid(1), Collision{x, 0}),
-		"collision of nothing":  s.PutCollision(ctx, nid(1), Collision{Cookie: 3}),
-		"listing not in order":  s.ReplaceDir(ctx, nid(1), slices.Values(down), complete(1)),
-		"listing at no version": s.ReplaceDir(ctx, nid(1), slices.Values(down[:1]), []DirCopy{{Complete: true}}),
+		"node without id":        s.PutNode(ctx, &Node{Type: vfs.Regular}),
+		"node without type":      s.PutNode(ctx, &Node{ID: nid(1)}),
+		"directory, two names":   s.PutNode(ctx, &Node{ID: nid(1), Type: vfs.Directory, Places: []Place{{nid(2), x}, {nid(3), x}}}),
+		"in itself":              s.PutNode(ctx, &Node{ID: nid(1), Type: vfs.Directory, Places: []Place{{nid(1), x}}}),
+		"place without name":     s.PutNode(ctx, &Node{ID: nid(1), Type: vfs.Regular, Places: []Place{{nid(2), vfs.Name{}}}}),
+		"entry with cookie 2":    putEntry(s, nid(1), Entry{Cookie: 2, Name: x, Volumes: all1}),
+		"entry beyond":           putEntry(s, nid(1), Entry{Cookie: vfs.MaxCookie + 1, Name: x, Volumes: all1}),
+		"entry without name":     putEntry(s, nid(1), Entry{Cookie: 3, Volumes: all1}),
+		"entry of no volume":     putEntry(s, nid(1), Entry{Cookie: 3, Name: x}),
+		"entry of half a volume": putEntry(s, nid(1), Entry{Cookie: 3, Name: x, Volumes: all1[:8]}),
+		"volumes not in order":   putEntry(s, nid(1), Entry{Cookie: 3, Name: x, Volumes: all1 + all1}),
+		"entry of type 8":        putEntry(s, nid(1), Entry{Cookie: 3, Name: x, Volumes: all1, Type: 8}),
+		"complete at none":       putCopy(s, nid(1), DirCopy{Complete: true}),
+		"proof at none":          putCopy(s, nid(1), DirCopy{Proof: true}),
+		"settled and unknown":    putCopy(s, nid(1), DirCopy{Settled: true}),
+		"a change too large":     change(s, nid(1), DirChange{Drop: make([]vfs.Cookie, ChangeMax+1)}),
+		"collision at 0":         s.PutCollision(ctx, nid(1), Collision{x, 0}),
+		"collision of nothing":   s.PutCollision(ctx, nid(1), Collision{Cookie: 3}),
+		"listing not in order":   s.ReplaceDir(ctx, nid(1), slices.Values(down), are(complete(1))),
+		"listing at no version":  s.ReplaceDir(ctx, nid(1), slices.Values(down[:1]), are([]DirCopy{{Complete: true}})),
 	} {
 		if vfs.StatusOf(err) != vfs.Inval {
 			t.Errorf("%s: %v", name, err)
@@ -372,7 +406,7 @@ func TestCorruptRowsAreNamedAndReplaced(t *testing.T) {
 	ctx := t.Context()
 	s := openStore(t, Options{})
 	d := nid(0)
-	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 10, 1)), complete(1)))
+	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 10, 1)), are(complete(1))))
 	must(t, s.PutNode(ctx, file(1)))
 	must(t, s.Flush(ctx))
 	for _, key := range [][]byte{nodeKey(nid(1)), entryKey(d, 5), copyKey(d, VolumeID{1})} {
@@ -397,7 +431,7 @@ func TestCorruptRowsAreNamedAndReplaced(t *testing.T) {
 	if err != nil || len(v) != 3 {
 		t.Errorf("check: %v %v", v, err)
 	}
-	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 10, 1)), complete(1)))
+	must(t, s.ReplaceDir(ctx, d, slices.Values(entries(0, 10, 1)), are(complete(1))))
 	must(t, s.PutNode(ctx, file(1)))
 	if es, _, err := s.Entries(d, 0, 100); err != nil || !slices.Equal(es, entries(0, 10, 1)) {
 		t.Errorf("after a new listing: %v %v", es, err)
@@ -453,15 +487,15 @@ func TestCheckFindsEachInvariant(t *testing.T) {
 		"M2": {enc(nodeKey(nid(1)), func(k []byte) []byte {
 			return encodeNode(k, &Node{Type: vfs.Directory, Places: []Place{{d, x}, {nid(2), x}}})
 		})},
-		"M3": {entry(3, Entry{Name: x}), entry(4, Entry{Name: x})},
+		"M3": {entry(3, Entry{Name: x, Volumes: all1}), entry(4, Entry{Name: x, Volumes: all1})},
 		"M4": {
 			enc(collisionKey(d, x), func(k []byte) []byte { return encodeCollision(k, 9) }),
-			entry(9, Entry{Name: vfs.MustName("y")}),
+			entry(9, Entry{Name: vfs.MustName("y"), Volumes: all1}),
 		},
-		"M5": {enc(copyKey(d, VolumeID{}), func(k []byte) []byte { return encodeCopy(k, &DirCopy{Complete: true}) })},
+		"M5": {enc(copyKey(d, VolumeID{}), func(k []byte) []byte { return encodeCopy(k, &storedCopy{DirCopy: DirCopy{Complete: true}}) })},
 		"M6": {enc(keyFormat, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 0)) })},
 		"M7": {
-			entry(3, Entry{Name: x, Child: nid(5), Type: vfs.FIFO}),
+			entry(3, Entry{Name: x, Child: nid(5), Volumes: all1, Type: vfs.FIFO}),
 			enc(nodeKey(nid(5)), func(k []byte) []byte { return encodeNode(k, &Node{Type: vfs.Regular}) }),
 		},
 	} {
