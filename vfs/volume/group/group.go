@@ -28,6 +28,23 @@ func (g *Volume) Root() volume.Dir { return g.root }
 // Private is volume.PrivateName.
 func (g *Volume) Private() volume.Dir { return g.private }
 
+// Watch watches the decorated volume, if that can be.
+func (g *Volume) Watch(ctx context.Context, sink volume.WatchSink) (volume.Watch, error) {
+	w, err := volume.StartWatch(ctx, g.Volume, sink)
+	if err != nil {
+		return nil, err
+	}
+	return watch{w}, nil
+}
+
+// watch is given the decorated volume's own directories.
+type watch struct{ volume.Watch }
+
+// Cover implements volume.Watch.
+func (w watch) Cover(ctx context.Context, d volume.Dir) (bool, error) {
+	return w.Watch.Cover(ctx, unwrap(d))
+}
+
 // allKey is SyncAll's.
 type allKey struct{}
 

@@ -347,3 +347,34 @@ func TestDurable(t *testing.T) {
 		t.Errorf("%d of %d names survived", n, workers*rounds)
 	}
 }
+
+// told is a volume that says which directory was covered.
+type told struct {
+	volume.Volume
+	covered volume.Dir
+}
+
+func (v *told) Watch(context.Context, volume.WatchSink) (volume.Watch, error) { return v, nil }
+func (v *told) Kind() string                                                  { return "told" }
+func (v *told) Uncover(uint64)                                                {}
+
+func (v *told) Cover(_ context.Context, d volume.Dir) (bool, error) {
+	v.covered = d
+	return true, nil
+}
+
+// TestWatch: a watch of the decorated volume covers its own directories; a volume that tells no news says so.
+func TestWatch(t *testing.T) {
+	inner := &told{Volume: volumetest.NewMem(volumetest.Options{Name: "silent"})}
+	g := New(inner)
+	w, err := volume.StartWatch(t.Context(), g, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := w.Cover(t.Context(), g.Root()); !ok || err != nil || inner.covered != inner.Root() || w.Kind() != "told" {
+		t.Errorf("cover: %v, %v, of %v", ok, err, inner.covered)
+	}
+	if _, err := volume.StartWatch(t.Context(), New(inner.Volume), nil); vfs.StatusOf(err) != vfs.NotSupp {
+		t.Errorf("watch of a volume that cannot: %v", err)
+	}
+}

@@ -30,6 +30,15 @@
 // becomes a syncfs(2) of the whole file system, since a bare descriptor cannot
 // be synced.
 //
+// # News
+//
+// [Volume.Watch] tells of changes that other processes make: by fanotify(7) on the whole file
+// system where the server is root, and its kernel tells names, objects and processes (5.17 for
+// all of it); else by inotify(7) on directories one by one, up to half of the user's
+// fs.inotify.max_user_watches for all volumes of a process together. Both are tried by a change
+// before they are believed. Only on file systems where nothing changes without the kernel's
+// knowledge. What is written through mmap(2), or written and not closed yet, is not told.
+//
 // # What lies in .sheaf
 //
 //	volume.json    the marker (mode 0600), replaced whole: temporary, fsync, rename, fsync

@@ -81,22 +81,35 @@ func handleOf(fd int, h *fileHandle) error {
 // parse takes generation and sub-file-system out of h; ok if the layout is one
 // of those above for this file system and names ino.
 func (h *fileHandle) parse(magic int64, ino uint64) (gen uint32, sub uint64, ok bool) {
-	b, le := h.raw[:min(h.bytes, handleMax)], binary.NativeEndian
-	kind := h.kind & kindMask
-	var hino uint64
-	switch {
-	case (magic == unix.EXT4_SUPER_MAGIC || magic == unix.XFS_SUPER_MAGIC) && kind == kindIno32Gen && len(b) >= 8:
-		hino, gen = uint64(le.Uint32(b)), le.Uint32(b[4:])
-	case magic == unix.XFS_SUPER_MAGIC && kind == kindXFS64 && len(b) >= 12:
-		hino, gen = le.Uint64(b), le.Uint32(b[8:])
-	case magic == unix.BTRFS_SUPER_MAGIC && kind == kindBtrfs && len(b) >= btrfsHandleLen:
-		hino, sub, gen = le.Uint64(b), le.Uint64(b[8:]), le.Uint32(b[16:])
-	case magic == unix.TMPFS_MAGIC && kind == kindShmem && len(b) >= 12:
-		gen, hino = le.Uint32(b), uint64(le.Uint32(b[4:]))|uint64(le.Uint32(b[8:]))<<32
-	default:
+	id, ok := decodeHandle(magic, h.kind, h.raw[:min(h.bytes, handleMax)])
+	if !ok {
 		return 0, 0, false
 	}
-	return gen, sub, hino == ino
+	return id.gen, id.sub, id.ino == ino
+}
+
+// handleID is what a handle names.
+type handleID struct {
+	ino, sub uint64
+	gen      uint32
+}
+
+// decodeHandle reads a handle of a file system of that kind; ok if the layout is one of those above.
+func decodeHandle(magic int64, kind int32, b []byte) (id handleID, ok bool) {
+	le := binary.NativeEndian
+	kind &= kindMask
+	switch {
+	case (magic == unix.EXT4_SUPER_MAGIC || magic == unix.XFS_SUPER_MAGIC) && kind == kindIno32Gen && len(b) >= 8:
+		return handleID{ino: uint64(le.Uint32(b)), gen: le.Uint32(b[4:])}, true
+	case magic == unix.XFS_SUPER_MAGIC && kind == kindXFS64 && len(b) >= 12:
+		return handleID{ino: le.Uint64(b), gen: le.Uint32(b[8:])}, true
+	case magic == unix.BTRFS_SUPER_MAGIC && kind == kindBtrfs && len(b) >= btrfsHandleLen:
+		return handleID{ino: le.Uint64(b), sub: le.Uint64(b[8:]), gen: le.Uint32(b[16:])}, true
+	case magic == unix.TMPFS_MAGIC && kind == kindShmem && len(b) >= 12:
+		return handleID{gen: le.Uint32(b), ino: uint64(le.Uint32(b[4:])) | uint64(le.Uint32(b[8:]))<<32}, true
+	default:
+		return handleID{}, false
+	}
 }
 
 // build is the inverse of parse, for open_by_handle_at(2). gen on btrfs belongs to

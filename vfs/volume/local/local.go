@@ -38,6 +38,7 @@ type Volume struct {
 	maker  uint32 // the owner of what the server makes
 
 	marks sidecars
+	watch WatchMode
 
 	mu     sync.Mutex // guards marker and its file
 	marker volume.Marker
@@ -54,6 +55,8 @@ type Options struct {
 	// directory is refused with ErrUnmarked or ErrCopy. A directory that
 	// has a marker of its own keeps it.
 	Adopt *volume.Marker
+	// Watch says how Volume.Watch watches; empty: WatchAuto.
+	Watch WatchMode
 }
 
 // Inspect is the marker of the directory at path, without taking the volume's
@@ -77,6 +80,7 @@ func Open(_ context.Context, path string, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.watch = o.Watch
 	if err := v.open(o); err != nil {
 		v.closeAll()
 		return nil, err
