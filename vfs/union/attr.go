@@ -283,7 +283,7 @@ func (u *Union) statDirs(ctx context.Context, hs handles) ([]volume.Stat, error)
 	byVol := make([]volume.Stat, len(hs))
 	set := hs.set()
 	u.stats.stats.Add(int64(set.count()))
-	err := each(set, func(v int) error {
+	err := askEach(set, func(v int) error {
 		var err error
 		byVol[v], err = hs[v].d.Stat(ctx)
 		if vfs.StatusOf(err) == vfs.Stale {
@@ -368,34 +368,49 @@ func (u *Union) storeAttr(n *node, seen []sighting, at int64) {
 // the logical ctime moves too, strictly, and the newest of those whose mtime has moved tells the
 // mtime. Needs n.mu.
 func (u *Union) account(n *node, stats []volume.Stat, at int64) {
-	first := n.attrAt == 0 && n.attr.Ctime == vfs.Time{}
-	newest, dated := -1, -1 // the last to change, and the last whose mtime did
+	m := movement{first: n.attrAt == 0 && n.attr.Ctime == vfs.Time{}, newest: -1, dated: -1}
 	for i := range stats {
-		c, st := &n.copies[i], &stats[i]
-		redated := first || c.mtime != st.Mtime
-		moved := redated || c.ctime != st.Ctime // a coarse clock may stand still over a change
-		if moved {
-			c.changed = st.Ctime
-			if first && c.stamp.holds(st) {
-				c.changed = c.stamp.ctime
-			}
-		}
-		c.ctime, c.mtime = st.Ctime, st.Mtime
-		if moved && (newest < 0 || n.copies[newest].older(c)) {
-			newest = i
-		}
-		if redated && (dated < 0 || n.copies[dated].older(c)) {
-			dated = i
-		}
+		n.observe(&m, i, &stats[i])
 	}
 	u.compose(n, stats)
-	if newest >= 0 {
-		n.moveCtime(n.copies[newest].changed, first)
-	}
-	if dated >= 0 {
-		n.attr.Mtime = stats[dated].Mtime
-	}
+	n.conclude(&m)
 	n.attrAt = at
+}
+
+// movement is what changed of an object's copies.
+type movement struct {
+	first         bool // nothing was known before
+	newest, dated int  // the last copy to change, and the last whose mtime did; below 0: none
+}
+
+// observe notes what copy i says now. Needs n.mu.
+func (n *node) observe(m *movement, i int, st *volume.Stat) {
+	c := &n.copies[i]
+	redated := m.first || c.mtime != st.Mtime
+	moved := redated || c.ctime != st.Ctime // a coarse clock may stand still over a change
+	if moved {
+		c.changed = st.Ctime
+		if m.first && c.stamp.holds(st) {
+			c.changed = c.stamp.ctime
+		}
+	}
+	c.ctime, c.mtime = st.Ctime, st.Mtime
+	if moved && (m.newest < 0 || n.copies[m.newest].older(c)) {
+		m.newest = i
+	}
+	if redated && (m.dated < 0 || n.copies[m.dated].older(c)) {
+		m.dated = i
+	}
+}
+
+// conclude moves the logical times by what was observed. Needs n.mu.
+func (n *node) conclude(m *movement) {
+	if m.newest >= 0 {
+		n.moveCtime(n.copies[m.newest].changed, m.first)
+	}
+	if m.dated >= 0 {
+		n.attr.Mtime = n.copies[m.dated].mtime
+	}
 }
 
 // older reports whether c really changed before d.
@@ -428,31 +443,52 @@ func (u *Union) settled(n *node, stats []volume.Stat, at int64) {
 
 // compose sets all but ctime and mtime. Needs n.mu.
 func (u *Union) compose(n *node, stats []volume.Stat) {
-	h := 0
-	for i := range n.copies {
-		if n.copies[i].vol == n.home {
-			h = i
+	if len(stats) > 1 {
+		for i := range stats {
+			n.copies[i].keep(&stats[i])
 		}
+		n.composeDir()
+		return
 	}
-	st := &stats[h]
+	n.composeOf(&stats[0])
+	n.attr.Nlink, n.attr.Size, n.attr.Used = stats[0].Nlink, stats[0].Size, stats[0].Used
+	if n == u.root && n.names != nil && n.names.complete { // PrivateName is not counted
+		n.attr.Nlink = uint32(2 + n.names.dirs)
+	}
+}
+
+// composeOf sets what one stat tells: that of the home copy. Needs n.mu.
+func (n *node) composeOf(st *volume.Stat) {
 	a := &n.attr
 	a.Node, a.Type = n.node(), n.typ
 	a.Mode, a.UID, a.GID = st.Mode, st.UID, st.GID
-	a.Nlink, a.Major, a.Minor, a.Atime = st.Nlink, st.Major, st.Minor, st.Atime
-	a.Size, a.Used = st.Size, st.Used
-	if len(stats) == 1 {
-		if n == u.root && n.names != nil && n.names.complete { // PrivateName is not counted
-			a.Nlink = uint32(2 + n.names.dirs)
-		}
-		return
+	a.Major, a.Minor, a.Atime = st.Major, st.Minor, st.Atime
+}
+
+// keep remembers what a copy of a directory that has several says. Needs the mu of its node.
+func (c *copyOf) keep(st *volume.Stat) {
+	if c.last == nil {
+		c.last = new(volume.Stat)
 	}
+	*c.last = *st
+}
+
+// composeDir is compose of a directory with several copies, by what they said last. Needs n.mu.
+func (n *node) composeDir() {
+	home := &n.copies[0]
+	if c := n.copyOn(n.home); c != nil {
+		home = c
+	}
+	n.composeOf(home.last)
+	a := &n.attr
 	a.Size, a.Used, a.Nlink = 0, 0, 0
-	for i := range stats {
-		a.Size = max(a.Size, stats[i].Size) // not the sum: a copy made on demand must not show
-		a.Used += stats[i].Used
-		a.Nlink = max(a.Nlink, stats[i].Nlink)
-		if stats[i].Atime.Compare(a.Atime) > 0 {
-			a.Atime = stats[i].Atime
+	for i := range n.copies {
+		st := n.copies[i].last
+		a.Size = max(a.Size, st.Size) // not the sum: a copy made on demand must not show
+		a.Used += st.Used
+		a.Nlink = max(a.Nlink, st.Nlink)
+		if st.Atime.Compare(a.Atime) > 0 {
+			a.Atime = st.Atime
 		}
 	}
 	if n.names != nil && n.names.complete {

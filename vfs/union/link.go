@@ -66,12 +66,13 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 		return nil, false, err
 	}
 	defer l.Release()
+	since := u.now()
 	na, err := u.refresh(ctx, n)
 	if err != nil {
 		return nil, false, err
 	}
 	*a = na
-	da, acl, err := u.before(ctx, w, d, ch)
+	da, acl, err := u.beforeNames(ctx, w, d, ch)
 	if err != nil {
 		return nil, false, err
 	}
@@ -97,6 +98,10 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 	defer u.end(d)
 	u.begin(n)
 	defer u.end(n)
+	if err := u.lookBefore(ctx, d, hs, since, ch); err != nil {
+		hs.release()
+		return nil, false, err
+	}
 	if err := hs[v].d.Link(ctx, fh.d, phys, st.Key, name); err != nil {
 		hs.release()
 		u.distrustName(d, name)

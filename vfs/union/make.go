@@ -30,6 +30,7 @@ type making struct {
 	vol    int    // chosen; -1: not yet
 	unfit  volset // cannot take it
 	why    error  // of the last of these
+	since  int64  // when the lease on d was taken
 	attr   vfs.Attr
 	change vfs.Change
 	sync   *dirHandle // to be flushed, with a reference
@@ -127,7 +128,8 @@ func (u *Union) makeOnce(ctx context.Context, m *making) (again bool, err error)
 		return false, err
 	}
 	defer l.Release()
-	da, acl, err := u.before(ctx, m.w, m.d, &m.change)
+	m.since = u.now()
+	da, acl, err := u.beforeNames(ctx, m.w, m.d, &m.change)
 	if err != nil {
 		return false, err
 	}
@@ -296,6 +298,10 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 	ctx = context.WithoutCancel(ctx)
 	u.begin(m.d)
 	defer u.end(m.d)
+	if err := u.lookBefore(ctx, m.d, handles{h}, m.since, &m.change); err != nil {
+		h.release()
+		return false, err
+	}
 	s := sighting{vol: m.vol, at: u.now()}
 	f, sub, err := m.create(ctx, h.d, born, &s)
 	switch vfs.StatusOf(err) {

@@ -26,7 +26,7 @@ type node struct {
 	changedAt int64  // when the last one ended
 
 	attr   vfs.Attr // logical; valid if attrAt is not 0
-	attrAt int64    // when the volume was last asked
+	attrAt int64    // when the volume was last asked; of a directory, every copy of it
 
 	acls    *vfs.ACLs // as of aclTime
 	aclTime vfs.Time  // physical ctime of copies[0] that acls were read at
@@ -51,6 +51,7 @@ type copyOf struct {
 	marked  bool // a believed mark lies beside it
 
 	ctime, mtime vfs.Time       // physical, as last accounted for
+	last         *volume.Stat   // of a directory with several copies: what was last told of this one; nil: not known
 	changed      vfs.Time       // the ctime of its last real change
 	stamp        stamp          // of its mark
 	version      volume.Version // of a directory, at which it was listed
@@ -73,10 +74,8 @@ func (n *node) isDir() bool    { return n.typ == vfs.Directory }
 
 // copyOn is the copy on volume v, or nil. Needs n.mu.
 func (n *node) copyOn(v int) *copyOf {
-	for i := range n.copies {
-		if n.copies[i].vol == v {
-			return &n.copies[i]
-		}
+	if i := n.indexOn(v); i >= 0 {
+		return &n.copies[i]
 	}
 	return nil
 }

@@ -69,7 +69,8 @@ func (u *Union) removeOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 		return nil, false, err
 	}
 	defer l.Release()
-	da, acl, err := u.before(ctx, w, d, ch)
+	since := u.now()
+	da, acl, err := u.beforeNames(ctx, w, d, ch)
 	if err != nil {
 		return nil, false, err
 	}
@@ -77,7 +78,7 @@ func (u *Union) removeOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 	if err != nil || at.name.IsZero() {
 		return nil, err == nil, err
 	}
-	na, err := u.refresh(ctx, n)
+	na, err := u.confirmed(ctx, n)
 	if err != nil {
 		return nil, false, err
 	}
@@ -86,9 +87,9 @@ func (u *Union) removeOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 	}
 	ctx = context.WithoutCancel(ctx)
 	if isDir {
-		flush, err = u.removeDir(ctx, d, n, at, vols, ch)
+		flush, err = u.removeDir(ctx, d, n, at, vols, since, ch)
 	} else {
-		flush, err = u.removeObject(ctx, d, n, at, vols, ch)
+		flush, err = u.removeObject(ctx, d, n, at, vols, since, ch)
 	}
 	if err != nil && flush != nil { // removed nothing that has to last; another attempt opens anew
 		err, flush = errors.Join(err, flush(ctx, false)), nil
@@ -158,6 +159,7 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 		return place{}, 0, err
 	}
 	defer hs.release()
+	asked := u.now()
 	seen, err := u.lookAll(ctx, hs, at.phys)
 	if err != nil {
 		return place{}, 0, err
@@ -169,12 +171,25 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 		same = same && c != nil && c.id == seen[i].id
 	}
 	same = same && (!n.isDir() || n.on() == vols)
+	if same && !n.isDir() {
+		u.account(n, []volume.Stat{seen[0].st}, asked)
+	}
 	n.mu.Unlock()
 	if !same { // changed by another process
 		u.distrustName(d, name)
 		return place{}, 0, nil
 	}
 	return at, vols, nil
+}
+
+// confirmed is the attributes of n after confirm, which saw them where n is no directory.
+func (u *Union) confirmed(ctx context.Context, n *node) (vfs.Attr, error) {
+	if n.isDir() {
+		return u.refresh(ctx, n)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.attr, nil
 }
 
 // distrustName makes the next look-up of name ask the volumes.
@@ -191,7 +206,7 @@ func (u *Union) distrustName(d *node, name vfs.Name) {
 }
 
 // removeObject removes a name of what is not a directory.
-func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols volset, ch *vfs.Change) (flusher, error) {
+func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols volset, since int64, ch *vfs.Change) (flusher, error) {
 	v := vols.first()
 	h, err := u.dirAt(ctx, d, v)
 	if err != nil {
@@ -207,6 +222,9 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	defer u.end(d)
 	u.begin(n)
 	defer u.end(n)
+	if err := u.lookBefore(ctx, d, hs, since, ch); err != nil {
+		return flush, err
+	}
 	if err := h.d.Unlink(ctx, at.phys); err != nil {
 		u.distrustName(d, at.name)
 		u.after(ctx, d, ch, false)
@@ -235,7 +253,7 @@ func (u *Union) unnamed(ctx context.Context, n *node, at place) {
 
 // removeDir removes a directory: all copies must be empty, then all go, the home copy
 // last. Until that is gone the directory is there, and empty.
-func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset, ch *vfs.Change) (flusher, error) {
+func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset, since int64, ch *vfs.Change) (flusher, error) {
 	hs, err := u.dirsAt(ctx, d, vols)
 	if err != nil {
 		return nil, err
@@ -251,6 +269,9 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 	defer u.end(d)
 	u.begin(n)
 	defer u.end(n)
+	if err := u.lookBefore(ctx, d, hs, since, ch); err != nil {
+		return flush, err
+	}
 	if err := u.removeCopies(ctx, d, n, at, hs); err != nil {
 		u.distrustName(d, at.name)
 		u.after(ctx, d, ch, true)
@@ -368,6 +389,7 @@ func (u *Union) settleLoser(ctx context.Context, d *node, e *entry) error {
 			return err
 		}
 	}
+	d.unsettle()
 	d.mu.Lock()
 	if o := d.names.byName[e.name]; o != nil {
 		o.phys = o.name

@@ -25,6 +25,7 @@ type renaming struct {
 	fromHs, toHs handles // on srcOn, to be flushed
 	restHs       handles // of to, where only dst has a copy
 	lacks        volset  // volumes of src on which to has no copy
+	since        int64   // when the leases were taken
 }
 
 // Rename implements vfs.FS.
@@ -47,10 +48,11 @@ func (u *Union) Rename(ctx context.Context, w *vfs.Who, from vfs.Node, fromName 
 	ctx = context.WithoutCancel(ctx)
 	r.restHs.release()
 	do := err == nil && !w.Async
-	for _, hs := range []handles{r.toHs, r.fromHs} { // the new name first: a crash between leaves two, not none
-		if hs != nil {
-			err = errors.Join(err, u.dirFlusher(hs)(ctx, do))
-		}
+	if r.toHs != nil { // the new name first: a crash between leaves two, not none
+		err = errors.Join(err, u.dirFlusher(r.toHs)(ctx, do))
+	}
+	if r.fromHs != nil {
+		err = errors.Join(err, u.dirFlusher(r.fromHs)(ctx, do && r.from != r.to))
 	}
 	return r.fromChange, r.toChange, err
 }
@@ -174,11 +176,12 @@ func (u *Union) confirmSame(ctx context.Context, r *renaming) (again bool, err e
 // checkBoth confirms the names under the leases and checks what is allowed, in the
 // order of vfstest.
 func (u *Union) checkBoth(ctx context.Context, r *renaming) (again bool, err error) {
-	fa, facl, err := u.before(ctx, r.w, r.from, &r.fromChange)
+	r.since = u.now()
+	fa, facl, err := u.beforeNames(ctx, r.w, r.from, &r.fromChange)
 	if err != nil {
 		return false, err
 	}
-	ta, tacl, err := u.before(ctx, r.w, r.to, &r.toChange)
+	ta, tacl, err := u.beforeNames(ctx, r.w, r.to, &r.toChange)
 	if err != nil {
 		return false, err
 	}
@@ -188,13 +191,13 @@ func (u *Union) checkBoth(ctx context.Context, r *renaming) (again bool, err err
 	if again, err := u.confirmDst(ctx, r); again || err != nil {
 		return again, err
 	}
-	sa, err := u.refresh(ctx, r.src)
+	sa, err := u.confirmed(ctx, r.src)
 	if err != nil {
 		return false, err
 	}
 	var da vfs.Attr
 	if r.dst != nil {
-		if da, err = u.refresh(ctx, r.dst); err != nil {
+		if da, err = u.confirmed(ctx, r.dst); err != nil {
 			return false, err
 		}
 	}
@@ -339,6 +342,9 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		u.begin(n)
 		defer u.end(n)
 	}
+	if err := u.lookBeforeBoth(ctx, r); err != nil {
+		return false, err
+	}
 	target := place{r.to.node(), r.toName, r.toName}
 	if r.dst != nil && r.dstOn&r.srcOn != 0 { // the loser of a conflict is replaced under its own name
 		target.phys = r.dstAt.phys
@@ -361,6 +367,33 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 	}
 	u.renamed(ctx, r, target)
 	return false, nil
+}
+
+// lookBeforeBoth is lookBefore for both directories.
+func (u *Union) lookBeforeBoth(ctx context.Context, r *renaming) error {
+	if err := u.lookBefore(ctx, r.to, r.toAll(), r.since, &r.toChange); err != nil {
+		return err
+	}
+	if r.from == r.to {
+		r.fromChange = r.toChange
+		return nil
+	}
+	return u.lookBefore(ctx, r.from, r.fromHs, r.since, &r.fromChange)
+}
+
+// toAll are the copies of the target directory that change: where the object lies, and where what it
+// replaces does. They are not the caller's to release.
+func (r *renaming) toAll() handles {
+	if r.restHs.set() == 0 {
+		return r.toHs
+	}
+	all := append(handles(nil), r.toHs...)
+	for v, h := range r.restHs {
+		if h != nil {
+			all[v] = h
+		}
+	}
+	return all
 }
 
 // nodes are those that change, each once.
@@ -391,7 +424,7 @@ func (u *Union) renamed(ctx context.Context, r *renaming, target place) {
 	r.src.mu.Unlock()
 	u.touched(ctx, r.src)
 	u.putRow(r.src)
-	u.afterNames(ctx, r.to, &r.toChange, r.toHs)
+	u.afterNames(ctx, r.to, &r.toChange, r.toAll())
 	if r.from == r.to {
 		r.fromChange = r.toChange
 		return

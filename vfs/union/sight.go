@@ -95,7 +95,7 @@ func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sight
 		return []sighting{s}, nil
 	}
 	found := make([]sighting, len(hs))
-	err := each(set, func(v int) error {
+	err := askEach(set, func(v int) error {
 		s, err := u.look(ctx, hs[v], phys)
 		if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
 			return err

@@ -134,31 +134,6 @@ func (u *Union) hidden(d *node, name vfs.Name) bool {
 	return false
 }
 
-// each calls f for every volume of s and joins the first error, one after the other for
-// one and at once for several: a slow disk costs the time of one.
-func each(s volset, f func(v int) error) error {
-	switch s.count() {
-	case 0:
-		return nil
-	case 1:
-		return f(s.first())
-	}
-	list := s.list()
-	errs := make([]error, len(list))
-	var wg sync.WaitGroup
-	for i, v := range list[1:] {
-		wg.Go(func() { errs[i+1] = f(v) })
-	}
-	errs[0] = f(list[0])
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // openRoot makes the root's node: it exists on every volume.
 func (u *Union) openRoot(ctx context.Context, id vfs.NodeID) error {
 	n := newDirNode(vfs.Node{ID: id})
