@@ -11,63 +11,46 @@ import (
 
 // A place is a directory as the host knows it.
 type place struct {
-	key  string // the setting it is from
 	what string // how a message calls it
 	path string // with symbolic links resolved
 	info fs.FileInfo
 }
 
-// checkDirs refuses directories that are missing, the same, or one inside another.
-// It only looks. The state directory may be missing: it is made later.
-func checkDirs(c *Config) error {
-	var places []place
+// checkDirs refuses directories that are the same, or one inside another, by what was seen of them:
+// those that are missing lie where they would be made. The state directory is made later, too.
+func checkDirs(all []*candidate, stateDir string) error {
 	var errs []error
-	for _, v := range c.Volumes {
-		p, err := find("volumes", fmt.Sprintf("volume %q", v.Name), v.Dir)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+	for i, c := range all {
+		for _, o := range all[:i] {
+			errs = append(errs, apart(o.place, c.place))
 		}
-		for _, o := range places {
-			errs = append(errs, apart(o, p))
-		}
-		places = append(places, p)
 	}
-	state, err := findFuture("state", "the state directory", c.State)
+	state, err := findFuture("the state directory", stateDir)
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return errors.Join(append(errs, &ConfigError{Key: "state", Problem: fmt.Sprintf("the state directory: %v", err)})...)
 	}
-	for _, v := range places {
-		errs = append(errs, apartFromState(v, state))
+	for _, c := range all {
+		errs = append(errs, apartFromState(c.place, state))
 	}
 	return errors.Join(errs...)
 }
 
-// find looks at a directory that must be there.
-func find(key, what, dir string) (place, error) {
-	p := place{key: key, what: what}
-	bad := func(err error, do string) (place, error) {
-		return p, &ConfigError{Key: key, Problem: fmt.Sprintf("%s: %v", what, err), Do: do}
-	}
-	var err error
-	if p.path, err = filepath.EvalSymlinks(dir); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return bad(fmt.Errorf("%q does not exist", dir), "make the directory, or mount the disk that holds it")
-		}
-		return bad(err, "")
-	}
-	if p.info, err = os.Stat(p.path); err != nil {
-		return bad(err, "")
-	}
-	if !p.info.IsDir() {
-		return bad(fmt.Errorf("%q is not a directory", dir), "a volume is a directory")
+// find looks at a directory that should be there. With an error the place is where it
+// would be, if that can be told.
+func find(what, dir string) (place, error) {
+	p, err := findFuture(what, dir)
+	switch {
+	case err != nil:
+		return place{what: what, path: filepath.Clean(dir)}, err
+	case p.info == nil:
+		return p, fmt.Errorf("%q does not exist; make the directory, or mount the disk that holds it", dir)
 	}
 	return p, nil
 }
 
 // findFuture looks at a directory that may have to be made: where it will lie.
-func findFuture(key, what, dir string) (place, error) {
-	p := place{key: key, what: what}
+func findFuture(what, dir string) (place, error) {
+	p := place{what: what}
 	rest := ""
 	for at := dir; ; at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest) {
 		known, err := filepath.EvalSymlinks(at)
@@ -77,11 +60,11 @@ func findFuture(key, what, dir string) (place, error) {
 		if err == nil {
 			p.info, err = os.Stat(known)
 		}
-		if err == nil && !p.info.IsDir() {
-			err = fmt.Errorf("%q is not a directory", at)
-		}
 		if err != nil {
-			return p, &ConfigError{Key: key, Problem: fmt.Sprintf("%s: %v", what, err)}
+			return p, err
+		}
+		if !p.info.IsDir() {
+			return p, fmt.Errorf("%q is not a directory", at)
 		}
 		p.path = filepath.Join(known, rest)
 		if rest != "" {

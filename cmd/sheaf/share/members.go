@@ -8,35 +8,32 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"sheaf/vfs"
+	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
 	"sheaf/vfs/volume/local"
 )
 
 // Membership. The marker of every volume names the share and all members under
-// an epoch; the list with the highest epoch counts. What keeps it true through
+// an epoch; what the markers say together counts (see roster). What keeps it true through
 // a crash at any point:
 //
 //	B1  A list names only volumes whose marker is on the disk: a new member's own
 //	    marker, with the longer list and a higher epoch, is written first, one
 //	    member after the other, and the lists of the others after that.
 //	B2  A directory without a marker is never taken for a member, whatever its
-//	    name: it may be the mount point of a disk that is not mounted.
-//	B3  Nothing is written before everything was checked and every member is locked.
-
-// A candidate is a directory that is to be a member.
-type candidate struct {
-	cfg    Volume
-	mark   volume.Marker // Format 0: there is none; of a copy: the original's
-	copied bool          // the marker was copied here together with the files
-	vol    *local.Volume // once open
-}
-
-func (c *candidate) marked() bool { return c.mark.Format != 0 }
-
-// member reports whether c is a volume already, and not a copy of one.
-func (c *candidate) member() bool { return c.marked() && !c.copied }
+//	    name: it may be the mount point of a disk that is not mounted. It is never
+//	    written to while a member is expected there, adoption or not.
+//	B3  Nothing is written before everything was checked and every member that is there is
+//	    locked.
+//	B4  A member that is removed stays listed as removed, and the list that says so is durable on
+//	    one volume before the share forgets anything. Its own marker goes last.
+//
+// A member that is not there when the share is opened is away, like one that goes later: its directory
+// is missing, has no marker, or holds another disk. One that is not configured is away, too.
+// A member that comes gets the list before anything of it is served (admit).
 
 // identity is what the members of a share have in common.
 type identity struct {
@@ -45,97 +42,114 @@ type identity struct {
 	key   [32]byte
 }
 
-// newCandidate reads what a directory says of itself, and touches nothing.
-func newCandidate(cfg Volume) (*candidate, error) {
-	c := &candidate{cfg: cfg}
-	m, err := local.Inspect(cfg.Name, cfg.Dir)
-	switch {
-	case err == nil:
-		c.mark = m
-	case errors.Is(err, local.ErrCopy):
-		c.mark, c.copied = m, true
-	case !errors.Is(err, local.ErrUnmarked):
-		return nil, err
-	}
-	return c, nil
-}
-
-// members are the open volumes of one share, in volume order.
+// members are the volumes of one share, in volume order.
 type members struct {
-	all    []*candidate
-	common volume.Marker // what all have in common
-	epoch  uint64
-	list   []volume.Member
 	log    *slog.Logger
+	common volume.Marker // what all have in common
+
+	changing chan struct{} // holds a token while nobody changes the roster
+
+	mu      sync.Mutex   // guards what follows; held for memory only
+	all     []*candidate // every member has one, also one that is not configured
+	ignored []*candidate
+	roster  roster
 }
 
-// openMembers checks that the directories are the members of one share, opens
-// them, and takes new ones in if adopt says so.
-func openMembers(ctx context.Context, volumes []Volume, adopt bool, log *slog.Logger) (*members, error) {
-	m := &members{log: log}
-	var errs []error
-	for _, cfg := range volumes {
-		c, err := newCandidate(cfg)
-		m.all, errs = append(m.all, c), append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
+func newMembers(all []*candidate, log *slog.Logger) *members {
+	m := &members{all: all, log: log, changing: make(chan struct{}, 1)}
+	m.changing <- struct{}{}
+	return m
+}
+
+// openMembers checks that the directories are members of one share, opens those that are there,
+// and takes new ones in if adopt says so. It changes the candidates.
+func openMembers(ctx context.Context, all []*candidate, adopt bool, log *slog.Logger) (*members, error) {
+	m := newMembers(all, log)
 	if err := m.check(adopt); err != nil {
 		return nil, err
 	}
 	if err := m.open(ctx); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
+	m.explain()
 	return m, nil
 }
 
-// check finds all the reasons why the candidates cannot be one share, and what
-// list of members counts.
+// check finds what each candidate is to the share, or all the reasons why they cannot be one.
 func (m *members) check(adopt bool) error {
-	if err := errors.Join(m.checkMarkers(adopt), m.checkShare()); err != nil {
+	if err := m.findShare(adopt); err != nil {
 		return err
 	}
-	m.findCommon()
+	m.findMisplaced()
+	var errs []error
+	for _, c := range m.all {
+		errs = append(errs, m.decide(c, adopt))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	m.sort()
 	return m.checkPresent()
 }
 
-func (m *members) checkMarkers(adopt bool) error {
-	var errs []error
-	byID := map[string]*candidate{}
+// findShare takes from the markers which share it is, and what they say together of its members; for
+// a new share it is drawn. Volumes of two shares are refused, unless one share explains
+// them: then the others are strange disks in the places of its members.
+func (m *members) findShare(adopt bool) error {
+	shares := map[string]roster{}
+	var order []*candidate // the first of each share
 	for _, c := range m.all {
-		other := byID[c.mark.Volume]
-		switch {
-		case !c.marked() && !adopt:
-			errs = append(errs, refuse(c, "%q is not a volume yet, it has no %s/volume.json; if it is the mount point of a disk, "+
-				"mount the disk; to take it into the share as it is, give --adopt (its files are not touched)", c.cfg.Dir, volume.PrivateName))
-		case c.copied && !adopt:
-			errs = append(errs, refuse(c, "%q is a copy of volume %q, made by a copying program or restored from a backup; "+
-				"to take it into the share, in that volume's place if that is not given, give --adopt", c.cfg.Dir, c.mark.Name))
-		case c.member() && other != nil:
-			errs = append(errs, refuse(c, "it has the id of volume %q, %s: one is a copy of the other, block for block; leave one out, "+
-				"or remove %s from the copy and give --adopt", other.cfg.Name, c.mark.Volume, volume.PrivateName))
+		if !c.marked() {
+			continue
 		}
-		if c.member() {
-			byID[c.mark.Volume] = c
+		r, known := shares[c.mark.Share]
+		if !known {
+			order = append(order, c)
+			shares[c.mark.Share] = rosterOf(&c.mark)
+			continue
+		}
+		shares[c.mark.Share] = merge(r, rosterOf(&c.mark))
+	}
+	if len(order) == 0 {
+		m.common = newShare()
+		return nil
+	}
+	first := order[0]
+	if len(order) > 1 {
+		explained := slices.DeleteFunc(order, func(o *candidate) bool { return !m.explains(o.mark.Share, shares[o.mark.Share], adopt) })
+		if len(explained) != 1 {
+			return m.twoShares(first)
+		}
+		first = explained[0]
+	}
+	m.common, m.roster = first.mark, shares[first.mark.Share]
+	return m.checkCommon(first)
+}
+
+// explains reports whether every candidate is a member of that share, or in the place of one.
+func (m *members) explains(share string, r roster, adopt bool) bool {
+	return !slices.ContainsFunc(m.all, func(c *candidate) bool {
+		return c.mark.Share != share && r.called(c.cfg.Name) == nil && (c.marked() || !adopt)
+	})
+}
+
+// twoShares refuses volumes of several shares.
+func (m *members) twoShares(first *candidate) error {
+	var errs []error
+	for _, c := range m.all {
+		if c.marked() && c.mark.Share != first.mark.Share {
+			errs = append(errs, refuse(c, "it belongs to another share (%s) than volume %q (%s); serve the two by two servers, "+
+				"or remove %s from the one that is to join and give --adopt", c.mark.Share, first.cfg.Name, first.mark.Share, volume.PrivateName))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// checkShare refuses volumes of two shares.
-func (m *members) checkShare() error {
+// checkCommon refuses volumes that contradict first about their share.
+func (m *members) checkCommon(first *candidate) error {
 	var errs []error
-	var first *candidate
 	for _, c := range m.all {
-		switch {
-		case !c.marked():
-		case first == nil:
-			first = c
-		case c.mark.Share != first.mark.Share:
-			errs = append(errs, refuse(c, "it belongs to another share (%s) than volume %q (%s); serve the two by two servers, "+
-				"or remove %s from the one that is to join and give --adopt", c.mark.Share, first.cfg.Name, first.mark.Share, volume.PrivateName))
-		case c.mark.Root != first.mark.Root || c.mark.Key != first.mark.Key:
+		if c.marked() && c.mark.Share == m.common.Share && (c.mark.Root != m.common.Root || c.mark.Key != m.common.Key) {
 			errs = append(errs, refuse(c, "its marker contradicts that of volume %q about share %s; restore %s/volume.json from a backup",
 				first.cfg.Name, c.mark.Share, volume.PrivateName))
 		}
@@ -148,41 +162,48 @@ func refuse(c *candidate, format string, args ...any) error {
 	return &ConfigError{Key: "volumes", Problem: fmt.Sprintf("volume %q: ", c.cfg.Name) + fmt.Sprintf(format, args...)}
 }
 
-// findCommon takes share, epoch and members from the marker with the highest epoch; for
-// a new share they are drawn.
-func (m *members) findCommon() {
+// sort takes those that are ignored out of the members, and adds the members that are not configured.
+func (m *members) sort() {
+	var all []*candidate
 	for _, c := range m.all {
-		if c.marked() && (m.common.Format == 0 || c.mark.Epoch > m.epoch) {
-			m.common, m.epoch, m.list = c.mark, c.mark.Epoch, c.mark.Members
+		if c.role == ignored {
+			m.ignored = append(m.ignored, c)
+		} else {
+			all = append(all, c)
 		}
 	}
-	if m.common.Format == 0 {
-		m.common = newShare()
+	for _, e := range m.roster.members {
+		if !slices.ContainsFunc(all, func(c *candidate) bool { return c.id == e.Volume }) {
+			all = append(all, unconfigured(e, all))
+		}
 	}
+	m.all = all
 }
 
-// checkPresent refuses to serve a share of which a member is not there.
+// unconfigured stands for a member that is not configured. Its name is that of the list, unless another
+// has that by now.
+func unconfigured(e volume.Member, others []*candidate) *candidate {
+	c := &candidate{cfg: Volume{Name: e.Name}, role: away, id: e.Volume}
+	for n := 4; slices.ContainsFunc(others, func(o *candidate) bool { return o.cfg.Name == c.cfg.Name }); n++ {
+		c.cfg.Name = e.Name + "-" + e.Volume[:n]
+	}
+	c.why = fmt.Sprintf("it is a member of this share and is not configured; give --volume %s=DIR, or forget it with: sheaf volume remove %s --lost", e.Name, c.cfg.Name)
+	return c
+}
+
+// checkPresent demands that there is something to serve, and not too much.
 func (m *members) checkPresent() error {
-	var errs []error
-	for _, member := range m.list {
-		here := func(c *candidate) bool { return c.marked() && c.mark.Volume == member.Volume }
-		if !slices.ContainsFunc(m.all, here) {
-			errs = append(errs, m.absent(member))
-		}
+	if n := len(m.all); n > union.MaxVolumes {
+		return &ConfigError{Key: "volumes", Problem: fmt.Sprintf("%d are given or are members of the share, which has at most %d", n, union.MaxVolumes)}
+	}
+	if slices.ContainsFunc(m.all, func(c *candidate) bool { return c.role == present || c.role == fresh }) {
+		return nil
+	}
+	errs := []error{&ConfigError{Key: "volumes", Problem: "none of the share's volumes is there"}}
+	for _, c := range append(slices.Clone(m.all), m.ignored...) {
+		errs = append(errs, refuse(c, "%s", c.why))
 	}
 	return errors.Join(errs...)
-}
-
-// absent is the error for a member that is not there.
-func (m *members) absent(member volume.Member) error {
-	for _, c := range m.all {
-		if c.cfg.Name == member.Name && !c.marked() {
-			return refuse(c, "%q has no marker, but volume %q (id %s) is expected there: is its disk mounted? "+
-				"Sheaf does not write to a mount point without its disk", c.cfg.Dir, member.Name, member.Volume)
-		}
-	}
-	return &ConfigError{Key: "volumes", Problem: fmt.Sprintf("volume %q (id %s) is a member of this share and is not given; "+
-		"add --volume %s=DIR: this version serves a share only when all its volumes are there", member.Name, member.Volume, member.Name)}
 }
 
 // newShare draws id, root and key of a share.
@@ -200,22 +221,22 @@ func newShare() volume.Marker {
 	}
 }
 
-// open opens the members, then takes in the new ones, one by one (B1), and then
+// open opens the members that are there, then takes in the new ones, one by one (B1), and then
 // brings every list up to date.
 func (m *members) open(ctx context.Context) error {
 	for _, c := range m.all {
-		if !c.member() {
+		if c.role != present {
 			continue
 		}
 		if err := c.open(ctx, nil); err != nil {
 			return err
 		}
-		if got := c.vol.Marker(); !sameMarker(&got, &c.mark) {
+		if got := c.first.Marker(); !sameMarker(&got, &c.mark) {
 			return refuse(c, "its marker changed while the server was starting: another server was at work; start again")
 		}
 	}
 	for _, c := range m.all {
-		if c.member() {
+		if c.role != fresh {
 			continue
 		}
 		if err := m.adopt(ctx, c); err != nil {
@@ -231,87 +252,120 @@ func (c *candidate) open(ctx context.Context, mark *volume.Marker) error {
 	if err != nil {
 		return err
 	}
-	c.vol = v
+	c.first = v
 	return nil
 }
 
 func sameMarker(a, b *volume.Marker) bool {
-	return a.Volume == b.Volume && a.Share == b.Share && a.Epoch == b.Epoch && slices.Equal(a.Members, b.Members)
+	return a.Volume == b.Volume && a.Share == b.Share && rosterOf(a).same(rosterOf(b))
 }
 
 // adopt takes c in: a copy in the place of its original if that is not here,
 // everything else as a new member.
 func (m *members) adopt(ctx context.Context, c *candidate) error {
-	id := volume.NewID().String()
-	replaces := c.copied && !slices.ContainsFunc(m.all, func(o *candidate) bool { return o != c && o.mark.Volume == c.mark.Volume })
-	if replaces {
-		id = c.mark.Volume
+	id := c.id
+	if id == "" {
+		id = volume.NewID().String()
+		m.roster = m.roster.put(volume.Member{Volume: id, Name: c.cfg.Name})
 	}
-	if !slices.ContainsFunc(m.list, func(o volume.Member) bool { return o.Volume == id }) {
-		m.list = append(slices.Clone(m.list), volume.Member{Volume: id, Name: c.cfg.Name})
-		m.epoch++
-	}
-	mark := m.marker(id, c.cfg.Name)
+	mark := m.marker(m.roster, id, c.cfg.Name)
 	if err := c.open(ctx, &mark); err != nil {
 		return err
 	}
-	c.mark, c.copied = c.vol.Marker(), false
+	replaces := c.copied && c.id != ""
+	c.mark, c.copied = c.first.Marker(), false
 	if c.mark.Volume != id {
 		return refuse(c, "it became volume %s of share %s while the server was starting: another server was at work; start again", c.mark.Volume, c.mark.Share)
 	}
+	c.id, c.role = id, present
 	m.log.Info("volume adopted", "op", "adopt", "volume", c.cfg.Name, "dir", c.cfg.Dir, "id", id, "replaces", replaces)
 	return nil
 }
 
-// marker is what the marker of a member is to say now.
-func (m *members) marker(id, name string) volume.Marker {
+// marker is what the marker of a member is to say with the roster r.
+func (m *members) marker(r roster, id, name string) volume.Marker {
 	mark := m.common
 	mark.Format, mark.Volume, mark.Name = volume.MarkerFormat, id, name
-	mark.Epoch, mark.Members, mark.Birth = m.epoch, m.list, volume.Identity{}
+	mark.Epoch, mark.Members, mark.Removed, mark.Birth = r.epoch, r.members, r.removed, volume.Identity{}
 	return mark
 }
 
 // update gives the list the names that the operator uses now, and every marker that
-// does not have it the list. A volume that is mounted read-only keeps an older one,
-// which does not count.
+// does not have it the list.
 func (m *members) update(ctx context.Context) error {
-	list := slices.Clone(m.list)
-	for i := range list {
-		for _, c := range m.all {
-			if c.mark.Volume == list[i].Volume {
-				list[i].Name = c.cfg.Name
-			}
+	for _, c := range m.all {
+		if e := m.roster.member(c.id); c.role == present && e != nil && e.Name != c.cfg.Name {
+			renamed := *e
+			renamed.Name = c.cfg.Name
+			m.roster = m.roster.put(renamed)
 		}
-	}
-	if !slices.Equal(list, m.list) {
-		m.list = list
-		m.epoch++
 	}
 	for _, c := range m.all {
-		if c.mark.Epoch == m.epoch && c.mark.Name == c.cfg.Name {
+		if c.role != present {
 			continue
 		}
-		if c.vol.Caps().ReadOnly {
-			m.log.Warn("marker not brought up to date: the volume is read-only", "op", "mark", "volume", c.cfg.Name)
-			continue
-		}
-		if err := c.vol.SetMarker(ctx, m.marker(c.mark.Volume, c.cfg.Name)); err != nil {
+		if err := m.bringUp(ctx, c.first, m.roster); err != nil {
 			return err
 		}
-		c.mark = c.vol.Marker()
+		c.mark = c.first.Marker()
 	}
 	return nil
 }
 
-// close closes what is open.
+// bringUp writes the marker of v if it does not say what r and v's name do. A volume that is
+// mounted read-only keeps an older list, which does not count.
+func (m *members) bringUp(ctx context.Context, v volume.Volume, r roster) error {
+	mark := v.Marker()
+	if rosterOf(&mark).same(r) && mark.Name == v.Name() {
+		return nil
+	}
+	if v.Caps().ReadOnly {
+		m.log.Warn("marker not brought up to date: the volume is read-only", "op", "mark", "volume", v.Name())
+		return nil
+	}
+	return v.SetMarker(ctx, m.marker(r, mark.Volume, v.Name()))
+}
+
+// explain says of each member that is away, and of each directory that is not served, why.
+func (m *members) explain() {
+	for _, c := range m.all {
+		if c.role == away {
+			m.log.Warn("a volume is away; the others are served", "op", "start", "volume", c.cfg.Name, "dir", c.cfg.Dir, "id", c.id, "why", c.why)
+		}
+	}
+	for _, c := range m.ignored {
+		m.log.Warn("a configured directory is not served", "op", "start", "volume", c.cfg.Name, "dir", c.cfg.Dir, "why", c.why)
+	}
+}
+
+// find is the member called name, or nil.
+func (m *members) find(name string) *candidate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.all {
+		if c.cfg.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// close closes what was opened and not handed on.
 func (m *members) close() error {
 	var errs []error
 	for _, c := range m.all {
-		if c != nil && c.vol != nil {
-			errs = append(errs, c.vol.Close())
+		if v := c.take(); v != nil {
+			errs = append(errs, v.Close())
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// take hands on what open opened, once.
+func (c *candidate) take() *local.Volume {
+	v := c.first
+	c.first = nil
+	return v
 }
 
 // parseIdentity reads what a marker says of its share.

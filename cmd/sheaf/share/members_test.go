@@ -15,13 +15,13 @@ import (
 // openAll opens the volumes of c as members of one share and closes them again.
 func openAll(t *testing.T, c Config) ([]volume.Marker, error) {
 	t.Helper()
-	m, err := openMembers(t.Context(), c.Volumes, c.Adopt, testLogger(t))
+	m, err := openMembers(t.Context(), survey(t.Context(), c.Volumes), c.Adopt, testLogger(t))
 	if err != nil {
 		return nil, err
 	}
 	var marks []volume.Marker
 	for _, v := range m.all {
-		marks = append(marks, v.vol.Marker())
+		marks = append(marks, v.first.Marker())
 	}
 	if err := m.close(); err != nil {
 		t.Fatal(err)
@@ -90,14 +90,7 @@ func TestAdoptionCutShort(t *testing.T) {
 	for done := range len(names) + 1 {
 		base := tempDir(t)
 		c := shareConfig(t, base, names...)
-		m := &members{log: testLogger(t)}
-		for _, v := range c.Volumes {
-			candidate, err := newCandidate(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			m.all = append(m.all, candidate)
-		}
+		m := newMembers(survey(t.Context(), c.Volumes), testLogger(t))
 		if err := m.check(true); err != nil {
 			t.Fatal(err)
 		}
@@ -130,25 +123,6 @@ func TestMembersThatCannotBe(t *testing.T) {
 		mustOpen(t, shareConfig(t, base, "b"))
 		_, err := openAll(t, shareConfig(t, base, "a", "b"))
 		wantError(t, err, `volume "b": it belongs to another share`, `than volume "a"`)
-	})
-	t.Run("a member is not given", func(t *testing.T) {
-		base := tempDir(t)
-		mustOpen(t, shareConfig(t, base, "a", "b"))
-		_, err := openAll(t, shareConfig(t, base, "a"))
-		wantError(t, err, `volume "b"`, "is a member of this share and is not given", "--volume b=DIR")
-	})
-	t.Run("a disk is not mounted", func(t *testing.T) {
-		base := tempDir(t)
-		c := shareConfig(t, base, "a", "b")
-		mustOpen(t, c)
-		if err := os.RemoveAll(filepath.Join(base, "b", volume.PrivateName)); err != nil {
-			t.Fatal(err)
-		}
-		_, err := openAll(t, c) // with --adopt, as a unit file would have it (B2)
-		wantError(t, err, `volume "b"`, "is its disk mounted?")
-		if _, err := os.Lstat(filepath.Join(base, "b", volume.PrivateName)); err == nil {
-			t.Error("the mount point was written to")
-		}
 	})
 	t.Run("a damaged marker", func(t *testing.T) {
 		base := tempDir(t)

@@ -99,7 +99,8 @@ func open(ctx context.Context, cfg Config, opt Options, bind func(*Share, contex
 	if s.exports, err = parseExports(ctx, &s.cfg); err != nil {
 		return nil, err
 	}
-	if err := checkDirs(&s.cfg); err != nil {
+	candidates := survey(ctx, s.cfg.Volumes)
+	if err := checkDirs(candidates, s.cfg.State); err != nil {
 		return nil, err
 	}
 	if s.state, err = openState(s.cfg.State); err != nil {
@@ -109,7 +110,7 @@ func open(ctx context.Context, cfg Config, opt Options, bind func(*Share, contex
 		err = bind(s, ctx)
 	}
 	if err == nil {
-		err = s.openVolumes(ctx)
+		err = s.openVolumes(ctx, candidates)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -132,12 +133,15 @@ func (s *Share) bind(ctx context.Context) (err error) {
 }
 
 // openVolumes wires volumes, shared flushes and index to the union.
-func (s *Share) openVolumes(ctx context.Context) (err error) {
+func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err error) {
 	// The index comes first: a server that cannot have it, on a full disk, has not adopted any volume.
 	if s.index, err = meta.Open(meta.Options{Dir: filepath.Join(s.state.path, indexDir), Logger: s.log}); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	if s.members, err = openMembers(ctx, s.cfg.Volumes, s.cfg.Adopt, s.log); err != nil {
+	if s.members, err = openMembers(ctx, candidates, s.cfg.Adopt, s.log); err != nil {
+		return err
+	}
+	if err := s.wire(); err != nil {
 		return err
 	}
 	if s.id, err = parseIdentity(&s.members.common); err != nil {
@@ -145,6 +149,19 @@ func (s *Share) openVolumes(ctx context.Context) (err error) {
 	}
 	s.union, err = union.Open(ctx, s.unionOptions())
 	return err
+}
+
+// wire puts the volumes together as the share uses them.
+func (s *Share) wire() error {
+	var errs []error
+	for _, c := range s.members.all {
+		if c.role == away {
+			errs = append(errs, refuse(c, "%s", c.why))
+			continue
+		}
+		c.vol = group.New(c.first)
+	}
+	return errors.Join(errs...)
 }
 
 func (s *Share) unionOptions() union.Options {
@@ -167,7 +184,7 @@ func (s *Share) unionOptions() union.Options {
 		o.Lookups = union.LookupFull
 	}
 	for _, c := range s.members.all {
-		o.Volumes = append(o.Volumes, group.New(c.vol))
+		o.Volumes = append(o.Volumes, c.vol)
 		o.Exclusive[c.vol.ID()] = c.cfg.Exclusive
 	}
 	return o

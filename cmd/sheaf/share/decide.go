@@ -1,0 +1,160 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/local"
+)
+
+// decide says what c is to the share, from what its directory says and what the markers
+// that are there say of the members.
+func (m *members) decide(c *candidate, adopt bool) error {
+	switch {
+	case errors.Is(c.fault, local.ErrNewer):
+		return c.fault
+	case c.fault != nil:
+		return m.decideAbsent(c, c.fault.Error(), c.refused())
+	case c.marked() && c.mark.Share != m.common.Share: // findShare saw to it that it stands for a member
+		return m.decideAbsent(c, fmt.Sprintf("%q holds volume %q of another share (%s)", c.cfg.Dir, c.mark.Name, c.mark.Share), nil)
+	case !c.marked():
+		return m.decideUnmarked(c, adopt)
+	case c.copied:
+		return m.decideCopy(c, adopt)
+	}
+	return m.decideMember(c)
+}
+
+// refused is the error for c's fault.
+func (c *candidate) refused() error {
+	if _, ok := errors.AsType[*vfs.Error](c.fault); ok { // it names the volume
+		return c.fault
+	}
+	return refuse(c, "%v", c.fault)
+}
+
+// decideAbsent makes c the member of its name, away for the reason why. If there is none, c is one
+// that was removed, or refused.
+func (m *members) decideAbsent(c *candidate, why string, refused error) error {
+	if e := m.missing(c.cfg.Name); e != nil {
+		c.role, c.id, c.why = away, e.Volume, why
+		return nil
+	}
+	if gone := m.roster.goneCalled(c.cfg.Name); gone != nil {
+		c.role, c.why = ignored, removedText(gone)+"; delete it from the configuration"
+		return nil
+	}
+	return refused
+}
+
+// missing is the member called name, if no directory that was given is it.
+func (m *members) missing(name string) *volume.Member {
+	e := m.roster.called(name)
+	if e == nil || slices.ContainsFunc(m.all, func(o *candidate) bool { return o.carries() == e.Volume && !o.misplaced }) {
+		return nil
+	}
+	return e
+}
+
+// findMisplaced finds disks at others' mount points. A directory says which volume it is, so names can
+// be changed in the configuration, and exchanged. But where the member that has a directory's name is not
+// to be seen, what is there instead is more likely mounted at the wrong place.
+func (m *members) findMisplaced() {
+	for again := true; again; {
+		again = false
+		for _, c := range m.all {
+			e := m.roster.member(c.carries())
+			if e == nil || c.misplaced || e.Name == c.cfg.Name || m.missing(c.cfg.Name) == nil {
+				continue
+			}
+			c.misplaced, again = true, true
+		}
+	}
+}
+
+// removedText says when a volume was removed.
+func removedText(r *volume.Removed) string {
+	how := "removed from the share"
+	if r.Lost {
+		how = "removed from the share as lost"
+	}
+	return fmt.Sprintf("volume %q (id %s) was %s at epoch %d", r.Name, r.Volume, how, r.Epoch)
+}
+
+// decideUnmarked decides about a directory without a marker (B2).
+func (m *members) decideUnmarked(c *candidate, adopt bool) error {
+	if e := m.missing(c.cfg.Name); e != nil {
+		c.role, c.id, c.why = away, e.Volume, notMounted(c.cfg.Dir, e)
+		return nil
+	}
+	if gone := m.roster.goneCalled(c.cfg.Name); gone != nil {
+		c.role, c.why = ignored, fmt.Sprintf("%s; delete it from the configuration, or take the directory in anew with: sheaf volume add %s --adopt", removedText(gone), c.cfg)
+		return nil
+	}
+	if !adopt {
+		return refuse(c, "%q is not a volume yet, it has no %s/volume.json; if it is the mount point of a disk, "+
+			"mount the disk; to take it into the share as it is, give --adopt (its files are not touched)", c.cfg.Dir, volume.PrivateName)
+	}
+	c.role = fresh
+	return nil
+}
+
+// notMounted is what is said of a directory without a marker where a member is expected.
+func notMounted(dir string, e *volume.Member) string {
+	return fmt.Sprintf("%q has no marker, but volume %q (id %s) is expected there and a directory without its disk is never written to: "+
+		"mount its disk; if it will never come back: sheaf volume remove %s --lost", dir, e.Name, e.Volume, e.Name)
+}
+
+// decideCopy decides about a directory to which a volume was copied with its marker. Adopted, it takes
+// its original's place, if that is not given.
+func (m *members) decideCopy(c *candidate, adopt bool) error {
+	what := fmt.Sprintf("%q is a copy of volume %q, made by a copying program or restored from a backup; "+
+		"to take it into the share, in that volume's place if that is not given, give --adopt", c.cfg.Dir, c.mark.Name)
+	if !adopt {
+		return m.decideAbsent(c, what, refuse(c, "%s", what))
+	}
+	c.role = fresh
+	if e := m.roster.member(c.mark.Volume); e != nil && !slices.ContainsFunc(m.all, func(o *candidate) bool {
+		return o != c && (o.mark.Volume == e.Volume || o.cfg.Name == e.Name)
+	}) {
+		c.id = e.Volume
+	}
+	return nil
+}
+
+// decideMember decides about a directory that says of itself that it is a volume of this share.
+func (m *members) decideMember(c *candidate) error {
+	for _, o := range m.all {
+		if o == c {
+			break
+		}
+		if o.carries() == c.mark.Volume {
+			return refuse(c, "it has the id of volume %q, %s: one is a copy of the other, block for block; leave one out, "+
+				"or remove %s/volume.json from the copy and give --adopt", o.cfg.Name, c.mark.Volume, volume.PrivateName)
+		}
+	}
+	if gone := m.roster.gone(c.mark.Volume); gone != nil {
+		c.role, c.why = ignored, removedDisk(c.cfg, gone)
+		return nil
+	}
+	e := m.roster.member(c.mark.Volume)
+	if e == nil {
+		return refuse(c, "its marker does not name itself among the members of share %s; restore %s/volume.json from a backup", c.mark.Share, volume.PrivateName)
+	}
+	if c.misplaced {
+		c.role, c.id = away, m.missing(c.cfg.Name).Volume
+		c.why = fmt.Sprintf("%q holds volume %q (id %s) instead; mount each disk at its own place, or correct the configuration", c.cfg.Dir, e.Name, e.Volume)
+		return nil
+	}
+	c.role, c.id = present, c.mark.Volume
+	return nil
+}
+
+// removedDisk says what to do about a disk that was removed and has come back.
+func removedDisk(cfg Volume, gone *volume.Removed) string {
+	return fmt.Sprintf("%q holds a disk that came back: %s; what it holds is not in the share. Delete it from the configuration; "+
+		"or to take its files in as they are, remove %s/volume.json from it, and: sheaf volume add %s --adopt", cfg.Dir, removedText(gone), volume.PrivateName, cfg)
+}
