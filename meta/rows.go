@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"sheaf/vfs"
 )
 
@@ -15,6 +17,39 @@ const page = 1024
 // Node is the row of a node, if there is one.
 func (s *Store) Node(id vfs.NodeID) (Node, bool, error) {
 	return get(s, nodeKey(id), decodeNode)
+}
+
+// Nodes are the first limit rows of nodes after an id, in the order of ids; more says that others follow. Rows that do not
+// decode are left out (Check names them), as is what is still queued (see Flush).
+func (s *Store) Nodes(after vfs.NodeID, limit int) (rows []Node, more bool, err error) {
+	done, err := s.use()
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	if s.blind() {
+		return nil, false, nil
+	}
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kindNode}})
+	defer it.Close()
+	for it.Seek(append(nodeKey(after), 0)); it.Valid(); it.Next() {
+		if len(rows) == limit {
+			return rows, true, nil
+		}
+		key := it.Item().KeyCopy(nil)
+		err := it.Item().Value(func(v []byte) error {
+			if n, err := decodeNode(key, v); err == nil {
+				rows = append(rows, n)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, false, s.readError(key, err)
+		}
+	}
+	return rows, false, nil
 }
 
 // PutNode writes the row of a node. Of more than MaxPlaces names and MaxCopies

@@ -213,17 +213,22 @@ func (p *pins) set(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name,
 		return nil
 	}
 	u.log.Warn("objects of several volumes have one name; all but one are shown under another", "op", "conflict", "node", dir, "name", name.String(), "holder", u.vol(holder).name)
-	b, err := json.Marshal(pinFile{Dir: dir.String(), Name: []byte(name.String()), Holder: id.String()})
-	if err != nil {
-		return err
-	}
 	for i := range seen {
 		v := u.vol(seen[i].vol)
-		if err := v.writePrivate(ctx, conflictsName, k.fileName(), b); err != nil {
+		if err := p.write(ctx, v, k, id); err != nil {
 			u.log.Warn("conflict cannot be pinned; another order of volumes would give the name away", "op", "conflict", "volume", v.name, "name", name.String(), "err", err)
 		}
 	}
 	return nil
+}
+
+// write pins k to holder on volume v.
+func (p *pins) write(ctx context.Context, v *vol, k pinKey, holder volume.ID) error {
+	b, err := json.Marshal(pinFile{Dir: k.dir.String(), Name: []byte(k.name.String()), Holder: holder.String()})
+	if err != nil {
+		return err
+	}
+	return v.writePrivate(ctx, conflictsName, k.fileName(), b)
 }
 
 // drop forgets a pin: the conflict has ended.
@@ -263,25 +268,30 @@ func (p *pins) load(ctx context.Context, u *Union) error {
 }
 
 func (p *pins) read(b []byte) error {
-	var f pinFile
-	if err := json.Unmarshal(b, &f); err != nil {
-		return err
-	}
-	dir, err := hex.DecodeString(f.Dir)
-	if err != nil || len(dir) != 16 {
-		return fmt.Errorf("directory %q is no node id", f.Dir)
-	}
-	name, err := vfs.ParseName(string(f.Name))
-	if err != nil {
-		return fmt.Errorf("name %q: %w", f.Name, err)
-	}
-	holder, err := volume.ParseID(f.Holder)
+	k, holder, err := parsePin(b)
 	if err != nil {
 		return err
 	}
-	k := pinKey{vfs.NodeID(dir), name}
 	if _, ok := p.m[k]; !ok {
 		p.m[k] = holder
 	}
 	return nil
+}
+
+// parsePin reads what set writes.
+func parsePin(b []byte) (k pinKey, holder volume.ID, err error) {
+	var f pinFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return k, holder, err
+	}
+	dir, err := hex.DecodeString(f.Dir)
+	if err != nil || len(dir) != 16 {
+		return k, holder, fmt.Errorf("directory %q is no node id", f.Dir)
+	}
+	name, err := vfs.ParseName(string(f.Name))
+	if err != nil {
+		return k, holder, fmt.Errorf("name %q: %w", f.Name, err)
+	}
+	holder, err = volume.ParseID(f.Holder)
+	return pinKey{vfs.NodeID(dir), name}, holder, err
 }

@@ -108,20 +108,39 @@ func decodeTime(b []byte) vfs.Time {
 	return vfs.Time{Sec: int64(binary.BigEndian.Uint64(b)), Nsec: binary.BigEndian.Uint32(b[8:])}
 }
 
+// markVerdict is what is to be thought of a mark.
+type markVerdict uint8
+
+const (
+	markNone    markVerdict = iota // there is none
+	markForeign                    // this share did not write it, or it is damaged
+	markCopied                     // it was written for another inode, or another volume
+	markBelieved
+)
+
 // decodeMark reads b as found beside the inode id on the volume on; false if
 // it cannot be believed.
 func decodeMark(k sipKey, b []byte, on volume.ID, id *volume.Identity) (mark, bool) {
+	m, verdict := judgeMark(k, b, on, id)
+	return m, verdict == markBelieved
+}
+
+// judgeMark reads b as found beside the inode id on the volume on.
+func judgeMark(k sipKey, b []byte, on volume.ID, id *volume.Identity) (mark, markVerdict) {
+	if len(b) == 0 {
+		return mark{}, markNone
+	}
 	if len(b) != markLen || b[0] != markFormat {
-		return mark{}, false
+		return mark{}, markForeign
 	}
 	be := binary.BigEndian
 	hi, lo := siphash.Hash128(k.k0, k.k1, b[:markBody])
-	if be.Uint64(b[markBody:]) != hi || be.Uint64(b[markBody+8:]) != lo {
-		return mark{}, false
+	if be.Uint64(b[markBody:]) != hi || be.Uint64(b[markBody+8:]) != lo || [16]byte(b[2:18]) == [16]byte{} {
+		return mark{}, markForeign
 	}
 	if volume.ID(b[42:58]) != on || be.Uint64(b[58:]) != id.Ino || be.Uint64(b[66:]) != uint64(id.Birth) ||
 		be.Uint32(b[74:]) != id.Gen || be.Uint64(b[78:]) != id.Sub {
-		return mark{}, false
+		return mark{}, markCopied
 	}
 	m := mark{home: b[1]&markHome != 0, epoch: be.Uint64(b[86:]), attrEpoch: be.Uint64(b[94:])}
 	m.node.ID = vfs.NodeID(b[2:18])
@@ -129,5 +148,5 @@ func decodeMark(k sipKey, b []byte, on volume.ID, id *volume.Identity) (mark, bo
 	if b[1]&markStamp != 0 {
 		m.stamp = stamp{decodeTime(b[102:]), decodeTime(b[114:]), be.Uint32(b[126:]), be.Uint32(b[130:]), be.Uint32(b[134:])}
 	}
-	return m, !m.node.ID.IsZero()
+	return m, markBelieved
 }

@@ -57,6 +57,7 @@ func TestProgramMem(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				s := memShare(t, n, nil)
 				vfstest.RunProgram(rt, s.open(rt), vfstest.ProgramOptions{Restart: func(rt *rapid.T) vfs.FS { return s.restart(rt) }})
+				s.wantClean(rt)
 				s.close(rt)
 			})
 		})
@@ -78,6 +79,7 @@ func TestProgramIndex(t *testing.T) {
 					return s.restart(rt)
 				}
 				vfstest.RunProgram(rt, s.open(rt), vfstest.ProgramOptions{Restart: restart, Steps: 60})
+				s.wantClean(rt)
 				s.close(rt)
 			})
 		})
@@ -138,6 +140,7 @@ func TestProgramSmall(t *testing.T) {
 		s.newIndex(rt)
 		s.opt.Memory, s.opt.OpenDirs, s.opt.OpenFiles = 4*nodeBytes, 1, 1
 		vfstest.RunProgram(rt, s.open(rt), vfstest.ProgramOptions{Restart: func(rt *rapid.T) vfs.FS { return s.restart(rt) }})
+		s.wantClean(rt)
 		s.close(rt)
 	})
 }
@@ -153,6 +156,7 @@ func TestProgramLocal(t *testing.T) {
 				s := localShare(t, n)
 				o := vfstest.ProgramOptions{Options: localCan(), Restart: func(rt *rapid.T) vfs.FS { return s.restart(rt) }, Steps: 40, AnyDirLinks: true, CoarseMtime: true}
 				vfstest.RunProgram(rt, s.open(rt), o)
+				s.wantClean(rt)
 				s.close(rt)
 			})
 		})

@@ -95,6 +95,8 @@ type Union struct {
 	space  spaces
 	chance chance
 
+	checking chan struct{} // held by the Check that runs
+
 	background context.Context // of what outlives a call
 	stop       context.CancelFunc
 	tasks      sync.WaitGroup // beside calls and walks
@@ -144,6 +146,7 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	u.files.limit = opt.OpenFiles
 	u.displaced.Store(randomWord())
 	u.scans.u = u
+	u.checking = make(chan struct{}, 1)
 	u.table.init()
 	u.background, u.stop = context.WithCancel(context.WithoutCancel(ctx))
 	u.scans.ctx, u.scans.cancel = context.WithCancel(u.background)

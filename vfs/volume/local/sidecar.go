@@ -5,8 +5,6 @@ package local
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -21,31 +19,18 @@ import (
 const xattrMark = "user.sheaf.node"
 
 // Where an xattr is refused (symbolic links and special files, another's
-// read-only file, file systems without them) the mark lies in a file
-//
-//	.sheaf/marks/XX/IDENTITY
-//
-// named by the object's identity: ino, generation, birth and sub-file-system as
-// 8, 4, 8 and 8 big-endian bytes in hexadecimal, XX the last two digits of the ino. Its
+// read-only file, file systems without them) the mark lies in a file named by the
+// object's identity (volume.SidecarName). Its
 // content is the mark's bytes; an empty file says that there is no mark although
 // an xattr that could not be taken away says so. A sidecar wins over an xattr.
 // It is durable when SetMark returns. One whose object is gone harms nobody: its
 // identity does not come again, or the mark inside does not match the newcomer.
-const marksDir = "marks"
+const marksDir = volume.SidecarDir
 
 // sidecars is the volume's directory of them.
 type sidecars struct {
 	any  atomic.Bool // the directory exists; until then nothing is looked for
 	make sync.Mutex  // held while a directory is made, until its name is durable
-}
-
-func sidecarName(id volume.Identity) (bucket, name string) {
-	var b [28]byte
-	binary.BigEndian.PutUint64(b[0:], id.Ino)
-	binary.BigEndian.PutUint32(b[8:], id.Gen)
-	binary.BigEndian.PutUint64(b[12:], uint64(id.Birth))
-	binary.BigEndian.PutUint64(b[20:], id.Sub)
-	return hex.EncodeToString(b[7:8]), hex.EncodeToString(b[:])
 }
 
 // xattrMarks reports whether the type can carry the mark itself.
@@ -156,7 +141,7 @@ func (v *Volume) keepMark(r *ref, mode uint32) error {
 
 // bucket opens the directory that holds id's sidecar, made if create is set.
 func (v *Volume) bucket(id volume.Identity, create bool) (*dir, string, error) {
-	b, name := sidecarName(id)
+	b, name := volume.SidecarName(id)
 	if !create {
 		marks, err := v.openDir(v.private.fd, marksDir)
 		if err != nil {
