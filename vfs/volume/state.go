@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,10 @@ func (h Health) String() string {
 		return fmt.Sprintf("Health(%d)", uint8(h))
 	}
 }
+
+// ErrGone is in the error of whoever looked at a volume's directory and found that it does not
+// lead to the volume that is open: it is not mounted, or another disk is in its place.
+var ErrGone = errors.New("the volume is not there any more")
 
 // State is the health of a volume at a moment.
 type State struct {

@@ -1,0 +1,131 @@
+package guard
+
+import (
+	"fmt"
+	"time"
+
+	"sheaf/vfs/volume"
+)
+
+// run looks after the volume until it is closed: a tick finds the calls that are late, and
+// starts the probes.
+func (g *Volume) run() {
+	t := time.NewTicker(g.tick)
+	defer t.Stop()
+	every := max(1, int64((g.o.ProbeEvery+g.tick/2)/g.tick))
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.kick:
+			g.startProbe(true)
+			continue
+		case <-t.C:
+		}
+		now := g.now.Add(1)
+		g.inspect(now)
+		if now%every == 0 {
+			g.startProbe(false)
+		}
+	}
+}
+
+// wake asks for a probe now.
+func (g *Volume) wake() {
+	select {
+	case g.kick <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
+// inspect looks at every call there is. Ticks of a process that was stopped do not count, so
+// that nothing is late when it goes on.
+func (g *Volume) inspect(now int64) {
+	g.mu.Lock()
+	current := g.current
+	all := make([]*opening, 0, 1+len(g.past))
+	if current != nil {
+		all = append(all, current)
+	}
+	for o := range g.past {
+		all = append(all, o)
+	}
+	g.mu.Unlock()
+	hung := 0
+	for _, o := range all {
+		n, what := o.inspect(now)
+		hung += n
+		if what == "" {
+			continue
+		}
+		if o == current {
+			g.slow(o, what)
+		}
+		o.dismissLate(now) // after the state says why
+	}
+	g.hung.Store(int64(hung))
+}
+
+// inspect counts the calls of an opening that are late, and says of one that has just become
+// late what it is.
+func (o *opening) inspect(now int64) (hung int, what string) {
+	for i := range o.kinds {
+		k := &o.kinds[i]
+		oldest := int64(0)
+		for j := range k.slots {
+			age, is := k.slots[j].age(now)
+			oldest = max(oldest, age)
+			if age > k.limit {
+				hung++
+			}
+			if is != volume.OpNone {
+				what = fmt.Sprintf("a call (%s) has not come back for %s", is, time.Duration(age-1)*o.g.tick)
+			}
+		}
+		k.stuck.Store(oldest > k.limit/StuckPart+1)
+	}
+	began := o.closing.Load()
+	if late := began != 0 && now-began > o.kinds[reads].limit; late {
+		hung++
+		if !o.late {
+			what = fmt.Sprintf("a call (%s) has not come back for %s", volume.OpClose, time.Duration(now-began-1)*o.g.tick)
+		}
+		o.late = true
+	} else {
+		o.late = false
+	}
+	return hung, what
+}
+
+// age is for how many ticks the slot's call is with the host. If it has just become late, is says
+// what it is.
+func (s *slot) age(now int64) (ticks int64, is volume.Op) {
+	fate := s.fate.Load()
+	state := fate & fateMask
+	if state == idle || state == over {
+		return 0, volume.OpNone
+	}
+	began, op := s.began.Load(), volume.Op(s.op.Load())
+	if s.fate.Load()&^fateMask != fate&^fateMask { // another use began meanwhile
+		return 0, volume.OpNone
+	}
+	ticks = now - began
+	use := fate &^ fateMask
+	if ticks <= s.k.limit || s.noted == use {
+		return ticks, volume.OpNone
+	}
+	s.noted = use
+	return ticks, op
+}
+
+// dismissLate answers those who wait for read-only calls that are late.
+func (o *opening) dismissLate(now int64) {
+	k := &o.kinds[reads]
+	for i := range k.slots {
+		s := &k.slots[i]
+		fate := s.fate.Load()
+		if fate&fateMask == awaited && now-s.began.Load() > k.limit {
+			s.dismiss(fate) // does nothing if began was of another use
+		}
+	}
+}
