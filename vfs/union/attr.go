@@ -328,7 +328,7 @@ func (u *Union) loseCopies(_ context.Context, n *node, lost volset) error {
 	if n.copyOn(n.home) == nil && len(kept) > 0 {
 		n.home = kept[0].vol
 	}
-	n.forgetNames()
+	u.forgetNames(n)
 	n.attrAt = 0
 	n.mu.Unlock()
 	u.rekey(n, gone)

@@ -250,7 +250,9 @@ func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 		}
 	}
 	if !empty {
-		child.forgetNames()
+		u.forgetNames(child)
+	} else if child.names != nil {
+		child.names.known = child.names.known.with(s.vol)
 	}
 	child.mu.Unlock()
 	u.rekey(child, nil)

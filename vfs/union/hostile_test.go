@@ -273,7 +273,7 @@ func (s *shareT) forgetAll() {
 		t.mu.Lock()
 		for _, n := range t.m {
 			n.mu.Lock()
-			n.forgetNames()
+			s.u.forgetNames(n)
 			n.attrAt = 0
 			n.mu.Unlock()
 		}

@@ -103,8 +103,8 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 		return nil, false, err
 	}
 	if err := hs[v].d.Link(ctx, fh.d, phys, st.Key, name); err != nil {
+		u.uncertain(d, name, hs.set(), err)
 		hs.release()
-		u.distrustName(d, name)
 		if vfs.StatusOf(err) == vfs.Exist {
 			return nil, true, nil
 		}

@@ -102,6 +102,7 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 // fillFrom is fillNames by open copies; again says that the set of copies changed.
 func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, err error) {
 	asOf := u.now()
+	since := asOf
 	d.mu.Lock()
 	if d.copiesAt != 0 && u.online()&^d.on() != 0 && !u.exempt() {
 		asOf = min(asOf, d.copiesAt) // no better than what is known of where copies are
@@ -126,7 +127,7 @@ func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, 
 	if err != nil {
 		return false, err
 	}
-	err = u.adoptListing(ctx, d, hs.set(), got, asOf)
+	err = u.adoptListing(ctx, d, hs.set(), got, asOf, since)
 	u.charge(0) // a long listing may be too much
 	return false, err
 }
@@ -209,7 +210,7 @@ func (u *Union) quiet(v int, st *volume.Stat) bool {
 }
 
 // adoptListing makes the table of d from what the copies listed.
-func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []listing, asOf int64) error {
+func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []listing, asOf, since int64) error {
 	raw, err := u.combine(ctx, d, set, got)
 	if err != nil {
 		return err
@@ -220,6 +221,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 	}
 	t := newNames()
 	t.complete, t.asOf, t.provable = true, asOf, true
+	t.known, t.since = set, since
 	for _, e := range fresh {
 		t.put(e)
 	}

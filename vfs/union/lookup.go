@@ -294,7 +294,7 @@ func allDirs(seen []sighting) bool {
 // not as they say.
 func (u *Union) distrust(d *node) {
 	d.mu.Lock()
-	d.forgetNames()
+	u.forgetNames(d)
 	d.mu.Unlock()
 	u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
 }

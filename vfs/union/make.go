@@ -323,12 +323,12 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return true, nil
 	default:
 		h.release()
-		u.distrustName(m.d, m.name)
+		u.uncertain(m.d, m.name, volset(0).with(m.vol), err)
 		return false, err
 	}
 	m.sync = h
 	if err := u.born(ctx, m, &s, f, sub); err != nil {
-		u.distrustName(m.d, m.name)
+		u.distrustName(m.d, m.name, volset(0).with(m.vol))
 		return false, done(err)
 	}
 	return false, nil
@@ -363,7 +363,7 @@ func (m *making) create(ctx context.Context, d volume.Dir, born *perm.Born, s *s
 		s.st, err = f.Stat(ctx)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, f.Close(), d.Unlink(ctx, m.name))
+		return nil, nil, done(errors.Join(err, f.Close(), d.Unlink(ctx, m.name)))
 	}
 	return f, nil, nil
 }
@@ -414,6 +414,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	if n.isDir() && n.names == nil { // it is empty: nothing has to be asked for until that is old
 		n.names = newNames()
 		n.names.complete, n.names.asOf, n.names.round = true, now, 1
+		n.names.known, n.names.since = volset(0).with(s.vol), s.at
 		n.copies[0].own = true
 	}
 	n.mu.Unlock()

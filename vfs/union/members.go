@@ -15,13 +15,14 @@ import (
 // members are the volumes of the share at a moment. They are replaced as a whole, under roster.mu, and
 // never changed.
 type members struct {
-	vols   []*vol           // in order of position, which is the order of volumes
-	at     [MaxVolumes]*vol // by position, also those that were removed: positions are not used again
-	next   int              // the next position to be given
-	all    volset           // the positions of vols
-	online volset           // those of them that can be used
-	exempt bool             // every volume is exclusive
-	cameAt int64            // when one of online was not before: what is older was known without it
+	vols     []*vol           // in order of position, which is the order of volumes
+	at       [MaxVolumes]*vol // by position, also those that were removed: positions are not used again
+	next     int              // the next position to be given
+	all      volset           // the positions of vols
+	online   volset           // those of them that can be used
+	exempt   bool             // every volume is exclusive
+	openedAt int64            // when one was opened last
+	cameAt   int64            // when one of online was not before: what is older was known without it
 }
 
 // roster holds the members and who changes them.

@@ -68,6 +68,13 @@ type names struct {
 	provable bool   // versions were taken such that equal ones prove completeness
 	round    uint64 // counts listings
 
+	// known are the volumes whose copies' names stand here: each was listed to the end, and
+	// what this process changed there since is in. It says nothing of how fresh that is; while
+	// a volume is away it is what there is to go by. It holds for the openings of volumes up to the
+	// time since: Union.knownOf leaves out what was opened later.
+	known volset
+	since int64
+
 	absent map[vfs.Name]int64 // when each was asked for; of a directory that is not complete
 	asks   int                // names asked for since the last listing
 	dirs   int                // entries known to be directories; exact when complete
@@ -151,9 +158,11 @@ func (t *names) unmiss(name vfs.Name) {
 	}
 }
 
-// doubt makes all be proved before it is believed again.
-func (t *names) doubt() {
+// doubt makes all be proved before it is believed again. Only the names of the volumes keep stand
+// still: these are away, and what is known of them is the last there was.
+func (t *names) doubt(keep volset) {
 	t.complete = false
+	t.known &= keep
 	for name := range t.absent {
 		t.bytes -= absentBytes + int64(len(name.String()))
 	}

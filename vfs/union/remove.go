@@ -151,7 +151,7 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 	case gone:
 		return place{}, 0, vfs.Stale
 	case at.name.IsZero():
-		u.distrustName(d, name)
+		u.distrustName(d, name, u.online())
 		return place{}, 0, nil
 	}
 	hs, err := u.dirsAt(ctx, d, vols)
@@ -176,7 +176,7 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 	}
 	n.mu.Unlock()
 	if !same { // changed by another process
-		u.distrustName(d, name)
+		u.distrustName(d, name, u.online())
 		return place{}, 0, nil
 	}
 	return at, vols, nil
@@ -192,11 +192,13 @@ func (u *Union) confirmed(ctx context.Context, n *node) (vfs.Attr, error) {
 	return n.attr, nil
 }
 
-// distrustName makes the next look-up of name ask the volumes.
-func (u *Union) distrustName(d *node, name vfs.Name) {
+// distrustName makes the next look-up of name ask the volumes. Whether the copies on vols have it is not known
+// any more.
+func (u *Union) distrustName(d *node, name vfs.Name, vols volset) {
 	d.mu.Lock()
 	if d.names != nil {
 		d.names.complete = false
+		d.names.known &^= vols
 		d.names.unmiss(name)
 		if e := d.names.byName[name]; e != nil {
 			e.at, e.seen = 0, d.names.round-1
@@ -226,7 +228,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 		return flush, err
 	}
 	if err := h.d.Unlink(ctx, at.phys); err != nil {
-		u.distrustName(d, at.name)
+		u.uncertain(d, at.name, vols, err)
 		u.after(ctx, d, ch, false)
 		return flush, err
 	}
@@ -273,7 +275,7 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 		return flush, err
 	}
 	if err := u.removeCopies(ctx, d, n, at, hs); err != nil {
-		u.distrustName(d, at.name)
+		u.distrustName(d, at.name, vols)
 		u.after(ctx, d, ch, true)
 		return flush, done(err)
 	}
@@ -309,6 +311,9 @@ func (u *Union) removeCopies(ctx context.Context, d, n *node, at place, hs handl
 		}
 		n.copies = kept
 		n.attrAt = 0
+		if n.names != nil {
+			n.names.known = n.names.known.minus(v)
+		}
 		n.mu.Unlock()
 		u.rekey(n, []copyOf{c})
 		d.mu.Lock()

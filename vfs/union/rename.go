@@ -355,8 +355,8 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		err = u.moveObject(ctx, r, target)
 	}
 	if err != nil { // what it came to shows when the names are asked for again
-		u.distrustName(r.from, r.fromName)
-		u.distrustName(r.to, r.toName)
+		u.distrustName(r.from, r.fromName, r.srcOn)
+		u.distrustName(r.to, r.toName, r.srcOn|r.dstOn)
 		u.after(ctx, r.from, &r.fromChange, false)
 		u.after(ctx, r.to, &r.toChange, false)
 		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
@@ -538,6 +538,6 @@ func (u *Union) rebuildVictim(ctx context.Context, r *renaming, done []int) erro
 	if lost == 0 {
 		return nil
 	}
-	u.distrustName(r.to, r.toName)
+	u.distrustName(r.to, r.toName, lost)
 	return u.loseCopies(ctx, r.dst, lost)
 }

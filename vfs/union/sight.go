@@ -212,7 +212,7 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 			}
 			n = u.newNode(vn, seen[0].st.Type)
 			n.setPlace(at, seen[0].st.Nlink)
-			n.setCopies(seen, asked)
+			u.setCopies(n, seen, asked)
 			u.storeAttr(n, seen, seenAt(seen))
 			if n.isDir() && u.online()&^asked == 0 {
 				n.copiesAt = seenAt(seen)
@@ -285,7 +285,7 @@ func (u *Union) learn(n *node, at place, seen []sighting, asked volset) {
 	moved := n.setPlace(at, seen[0].st.Nlink)
 	var gone []copyOf
 	if !n.changing && now > n.changedAt { // else a change of ours came between
-		gone = n.setCopies(seen, asked)
+		gone = u.setCopies(n, seen, asked)
 		u.storeAttr(n, seen, now)
 	}
 	if n.isDir() && u.online()&^asked == 0 {
@@ -350,7 +350,7 @@ func (n *node) dropPlace(dir vfs.NodeID, name vfs.Name) {
 
 // setCopies notes where n was seen and gives the copies that are not there any
 // more. Needs n.mu.
-func (n *node) setCopies(seen []sighting, asked volset) (gone []copyOf) {
+func (u *Union) setCopies(n *node, seen []sighting, asked volset) (gone []copyOf) {
 	if !n.isDir() {
 		s := &seen[0]
 		if len(n.copies) == 1 && n.copies[0].vol == s.vol && n.copies[0].id == s.id {
@@ -378,7 +378,7 @@ func (n *node) setCopies(seen []sighting, asked volset) (gone []copyOf) {
 		kept, gone = mergeCopy(kept, gone, s, n.id)
 	}
 	if len(gone) > 0 || len(kept) != len(n.copies) {
-		n.forgetNames() // other copies, other names
+		u.forgetNames(n) // other copies, other names
 	}
 	before := len(n.copies)
 	n.copies = kept
@@ -434,8 +434,8 @@ func (n *node) chooseHome(seen []sighting, before int) {
 }
 
 // forgetNames makes the names of n be proved before they are believed again. Needs n.mu.
-func (n *node) forgetNames() {
+func (u *Union) forgetNames(n *node) {
 	if n.names != nil {
-		n.names.doubt()
+		n.names.doubt(u.away())
 	}
 }

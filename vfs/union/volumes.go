@@ -24,6 +24,8 @@ type vol struct {
 	caps atomic.Pointer[volume.Caps] // as of its last opening
 	mode atomic.Uint32               // a volume.Mode
 
+	openedAt atomic.Int64 // when it was admitted as it is open now
+
 	keys [keyShards]keyShard
 }
 
@@ -165,7 +167,7 @@ func (u *Union) addRootCopy(v *vol, c copyOf) {
 	c.vol, c.dir.vol, c.dir.n = v.i, v.i, u.root
 	u.root.mu.Lock()
 	u.root.copies = append(u.root.copies, c)
-	u.root.forgetNames()
+	u.forgetNames(u.root)
 	u.root.attrAt = 0
 	u.root.mu.Unlock()
 	v.setKey(c.id.Key, u.root)
