@@ -25,7 +25,8 @@
 //
 // Each of -conns connections keeps -outstanding calls in flight in a closed loop. Requests
 // that become due while replies are waiting go out together, as a busy client's do. A
-// phase ends after -time or -count calls, whichever is first.
+// phase ends after -time or -count calls, whichever is first. REMOVE has its rounds when everything
+// else has had them, with an equal share of the names in each.
 //
 // CPU is the process clock of the child (user and system time of all its threads, in
 // nanoseconds) from before the first call to after the last reply. What the kernel

@@ -89,6 +89,13 @@ func (s *site) pop(lists ...*[]string) (string, bool) {
 	return "", false
 }
 
+// left is how many names there are to remove.
+func (s *site) left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.made) + len(s.renamed)
+}
+
 func (s *site) push(list *[]string, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
