@@ -4,13 +4,13 @@
 //
 // # States
 //
-//	        attach                      slow: a call or a probe is late,
-//	 Away ─────────▶ Online ──────────────────────▶ Slow    or a probe failed
-//	  ▲ │ ▲            │  ▲                          │ │
-//	  │ └─┘ stay:      │  └──────────────────────────┘ │
-//	  │ not yet        │      recover: a probe passed  │
-//	  └────────────────┴───────────────────────────────┘
-//	    detach: it is not there any more (volume.ErrGone)
+//	       attach                      slow: a call or a probe is late,
+//	Away ─────────▶ Online ──────────────────────▶ Slow    or a probe failed
+//	 ▲ │ ▲            │  ▲                          │ │
+//	 │ └─┘ stay:      │  └──────────────────────────┘ │
+//	 │ not yet        │      recover: a probe passed  │
+//	 └────────────────┴───────────────────────────────┘
+//	   detach: it is not there any more (volume.ErrGone)
 //
 // Each of these functions puts a new gate (state.go) in place: one atomic pointer that a call looks
 // at, with the State and the opening that may be used. All of them run under Volume.mu.
