@@ -149,6 +149,8 @@ var downhill = []struct {
 	{"vfs/translator/*", []string{"vfs", "vfs/perm"}, "a layer over any FS"},
 	{"vfs/vfstest", []string{"vfs", "vfs/perm"}, "the reference depends on the rules only"},
 	{"vfs/volume", []string{"vfs"}, "the contract of a volume"},
+	{"vfs/volume/fault", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
+	{"vfs/volume/delay", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
 	{"vfs/volume/*", []string{"vfs", "vfs/volume", "vfs/perm"}, "a volume knows nothing of the union"},
 	{"vfs/union", []string{"vfs", "vfs/perm", "vfs/lease", "vfs/volume", "placement", "meta"}, "the union sees contracts, not volumes' code"},
 	{"placement", []string{"vfs"}, "policies are pure"},

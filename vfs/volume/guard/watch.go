@@ -2,10 +2,8 @@ package guard
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
-	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
 
@@ -21,6 +19,9 @@ type watch struct {
 	volume.Watch
 	o    *opening
 	sink volume.WatchSink
+
+	mu     sync.Mutex // held while the sink is told that it ended
+	closed bool       // by its owner: the sink is told nothing more
 }
 
 // Watch watches the present opening. When that ends the sink is told that all is Lost; who wants to
@@ -31,11 +32,7 @@ func (g *Volume) Watch(ctx context.Context, sink volume.WatchSink) (volume.Watch
 	if gt.o == nil {
 		return nil, c.refuse(gt)
 	}
-	inner, ok := gt.o.vol.(volume.Watcher)
-	if !ok {
-		return nil, &vfs.Error{Status: vfs.NotSupp, Op: "watch", Volume: g.o.Name, Err: fmt.Errorf("a volume of type %T cannot be watched", gt.o.vol)}
-	}
-	w, err := look(ctx, c, func(context.Context) (volume.Watch, error) { return inner.Watch(ctx, sink) },
+	w, err := look(ctx, c, func(ctx context.Context) (volume.Watch, error) { return volume.StartWatch(ctx, gt.o.vol, sink) },
 		func(late volume.Watch) { gt.o.reap(late) })
 	if err != nil {
 		return nil, err
@@ -79,7 +76,7 @@ func (w *watches) end(why string) {
 	for m := range w.all {
 		m.o.reap(closer(func() error {
 			err := m.Watch.Close()
-			m.sink.Lost(0, true, why)
+			m.lost(why)
 			return err
 		}))
 	}
@@ -99,10 +96,22 @@ func (w *watch) Cover(ctx context.Context, d volume.Dir) (bool, error) {
 	return look(ctx, c, func(ctx context.Context) (bool, error) { return w.Watch.Cover(ctx, in) }, nil)
 }
 
-// Close ends the watch in the background.
+// lost tells the sink that the watch ended.
+func (w *watch) lost(why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.sink.Lost(0, true, why)
+	}
+}
+
+// Close ends the watch, if the opening's end has not.
 func (w *watch) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
 	if w.o.watches.remove(w) {
-		w.o.reap(w.Watch)
+		return w.Watch.Close()
 	}
 	return nil
 }
