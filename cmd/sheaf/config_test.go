@@ -143,6 +143,7 @@ func TestHelp(t *testing.T) {
 		"status.txt":       {"status", "--help"},
 		"where.txt":        {"where", "--help"},
 		"volume-list.txt":  {"volume", "list", "--help"},
+		"check.txt":        {"check", "--help"},
 		"config-print.txt": {"config", "print", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {

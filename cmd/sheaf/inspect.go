@@ -25,12 +25,12 @@ func newAsker(cmd *cobra.Command, io *streams) *asker {
 
 // ask calls f with the share. Without a server it opens the volumes of the
 // configuration; if there are none, nobody can answer.
-func (a *asker) ask(cmd *cobra.Command, f func(share.Inspector) error) error {
+func (a *asker) ask(cmd *cobra.Command, f func(share.Manager) error) error {
 	cfg, _, err := a.loader.loadUnchecked()
 	if err != nil {
 		return err
 	}
-	var in share.Inspector
+	var in share.Manager
 	in, err = share.Dial(cmd.Context(), cfg.State)
 	if errors.Is(err, share.ErrNotRunning) && len(cfg.Volumes) > 0 {
 		if err := cfg.Validate(); err != nil {

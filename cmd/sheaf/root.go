@@ -22,6 +22,7 @@ const (
 	exitUsage      = 2 // the command line or the configuration is wrong
 	exitNotFound   = 3 // what was asked for does not exist
 	exitNotRunning = 4 // no server is running
+	exitFound      = 5 // check found faults, or could not look at a volume
 )
 
 const exitHelp = `Exit codes:
@@ -120,7 +121,7 @@ directories: taken out of the share, each has the files it keeps at their paths.
 		}
 		return usageError{err}
 	})
-	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newVolume(io), newConfig(io), newVersion(io))
+	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newCheck(io), newVolume(io), newConfig(io), newVersion(io))
 	wrapArgs(root)
 	return root
 }

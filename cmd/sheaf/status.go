@@ -22,7 +22,7 @@ exits with 4.
 	}
 	a := newAsker(cmd, io)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.ask(cmd, func(in share.Inspector) error {
+		return a.ask(cmd, func(in share.Manager) error {
 			s, err := in.Status(cmd.Context())
 			if err != nil {
 				return err

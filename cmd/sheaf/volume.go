@@ -30,7 +30,7 @@ func newVolumeList(io *streams) *cobra.Command {
 	}
 	a := newAsker(cmd, io)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.ask(cmd, func(in share.Inspector) error {
+		return a.ask(cmd, func(in share.Manager) error {
 			v, err := in.Volumes(cmd.Context())
 			if err != nil {
 				return err

@@ -25,7 +25,7 @@ server; without one it opens the volumes that are given.
 	a := newAsker(cmd, io)
 	lookup := cmd.Flags().Bool("lookup", false, "say which fact answers a look-up of the name")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return a.ask(cmd, func(in share.Inspector) error {
+		return a.ask(cmd, func(in share.Manager) error {
 			found, err := in.Where(cmd.Context(), args[0], *lookup)
 			if err != nil {
 				return err

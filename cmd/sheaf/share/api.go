@@ -36,6 +36,16 @@ type Inspector interface {
 	Close() error
 }
 
+// Manager looks after a share: a running server does, by its control socket, and so does
+// a share that was only opened.
+type Manager interface {
+	Inspector
+	// Check compares volumes, marks and index with each other while the share is served, and
+	// repairs what it finds if that is asked for. each, which may be nil, gets the findings. An error says why
+	// it could not go on.
+	Check(ctx context.Context, q CheckRequest, each func(CheckItem)) (CheckSummary, error)
+}
+
 // Status is how a share is.
 type Status struct {
 	Version  int            `json:"version"` // APIVersion

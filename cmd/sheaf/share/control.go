@@ -32,8 +32,10 @@ const (
 //	GET /v1/status                  Status
 //	GET /v1/volumes                 []VolumeStatus
 //	GET /v1/where?path=P[&lookup=1] Where
+//	POST /v1/check                  CheckRequest → stream of CheckItem, CheckSummary
 //
-// An error is {"error": …, "status": N}, with vfs's number of the status.
+// An error is {"error": …, "status": N}, with vfs's number of the status. Bodies and streams
+// are in stream.go.
 type control struct {
 	http   http.Server
 	listen net.Listener
@@ -44,16 +46,22 @@ type control struct {
 type controlError struct {
 	Message string     `json:"error"`
 	Status  vfs.Status `json:"status"`
+	Config  bool       `json:"config,omitempty"` // it is a ConfigError
 }
 
 // Error is the message as the server had it.
 func (e *controlError) Error() string { return e.Message }
 
-// Unwrap is the status.
-func (e *controlError) Unwrap() error { return e.Status }
+// Unwrap is the status, and what makes IsConfig know it.
+func (e *controlError) Unwrap() []error {
+	if e.Config {
+		return []error{e.Status, &ConfigError{Problem: e.Message}}
+	}
+	return []error{e.Status}
+}
 
 // startControl answers for in on a socket at state, whose lock the caller holds.
-func startControl(state *stateDir, in Inspector, log *slog.Logger) (*control, error) {
+func startControl(state *stateDir, in Manager, log *slog.Logger) (*control, error) {
 	if err := state.removeSocket(); err != nil {
 		return nil, err
 	}
@@ -113,7 +121,7 @@ func (c *control) stop(ctx context.Context, state *stateDir) error {
 	return errors.Join(err, state.removeSocket())
 }
 
-func controlMux(in Inspector) *http.ServeMux {
+func controlMux(in Manager) *http.ServeMux {
 	mux := http.NewServeMux()
 	handle(mux, "GET /v1/status", func(r *http.Request) (any, error) { return in.Status(r.Context()) })
 	handle(mux, "GET /v1/volumes", func(r *http.Request) (any, error) { return in.Volumes(r.Context()) })
@@ -125,30 +133,38 @@ func controlMux(in Inspector) *http.ServeMux {
 		lookup, err := strconv.ParseBool(q.Get("lookup"))
 		return in.Where(r.Context(), q.Get("path"), err == nil && lookup)
 	})
+	handleStream(mux, "POST /v1/check", func(ctx context.Context, q CheckRequest, each func(CheckItem)) (any, error) {
+		return in.Check(ctx, q, each)
+	})
 	return mux
 }
 
 func handle(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v, err := f(r)
-		code := http.StatusOK
-		if err != nil {
-			v, code = &controlError{err.Error(), vfs.StatusOf(err)}, http.StatusInternalServerError
-			if IsNotFound(err) {
-				code = http.StatusNotFound
-			}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(code)
-		// A client that is gone needs no answer.
-		_ = json.NewEncoder(w).Encode(v)
+		reply(w, v, err)
 	})
+}
+
+// reply answers with v, or with err.
+func reply(w http.ResponseWriter, v any, err error) {
+	code := http.StatusOK
+	if err != nil {
+		v, code = newControlError(err), http.StatusInternalServerError
+		if IsNotFound(err) {
+			code = http.StatusNotFound
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	// A client that is gone needs no answer.
+	_ = json.NewEncoder(w).Encode(v)
 }
 
 // Client asks a running server by its control socket.
 type Client struct{ http http.Client }
 
-var _ Inspector = (*Client)(nil)
+var _ Manager = (*Client)(nil)
 
 // Dial finds the server that has the state directory. ErrNotRunning if there is none.
 func Dial(ctx context.Context, state string) (*Client, error) {
@@ -196,6 +212,12 @@ func (c *Client) Where(ctx context.Context, path string, lookup bool) (w Where, 
 	return w, err
 }
 
+// Check implements Manager.
+func (c *Client) Check(ctx context.Context, q CheckRequest, each func(CheckItem)) (sum CheckSummary, err error) {
+	err = stream(ctx, c, "/v1/check", q, each, &sum)
+	return sum, err
+}
+
 func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
 	u := url.URL{Scheme: "http", Host: "sheaf", Path: path, RawQuery: q.Encode()}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -207,19 +229,29 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, into any) e
 		return fmt.Errorf("ask the server: %w", err)
 	}
 	defer resp.Body.Close()
+	return answerOf(resp, path, into)
+}
+
+// answerOf reads the one value that the server answers.
+func answerOf(resp *http.Response, path string, into any) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, controlReply))
 	if err != nil {
 		return fmt.Errorf("ask the server: %w", err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		if err := json.Unmarshal(body, into); err != nil {
-			return fmt.Errorf("the server's answer is not understood; is it of another version? %w", err)
-		}
-		return nil
+		return understand(json.Unmarshal(body, into))
 	}
 	var failed controlError
 	if err := json.Unmarshal(body, &failed); err != nil || failed.Message == "" {
 		return fmt.Errorf("the server answers %s to %s; it is of another version", resp.Status, path)
 	}
 	return &failed
+}
+
+// understand says of an answer that cannot be read what may be the cause.
+func understand(err error) error {
+	if err != nil {
+		return fmt.Errorf("the server's answer is not understood; is it of another version? %w", err)
+	}
+	return nil
 }

@@ -15,13 +15,15 @@ import (
 	"sheaf/vfs"
 )
 
-// fake is an Inspector that answers from its fields.
+// fake is a Manager that answers from its fields.
 type fake struct {
-	status Status
-	where  Where
-	err    error
-	asked  string
-	lookup bool
+	Manager // what is not asked for
+	status  Status
+	where   Where
+	items   []CheckItem
+	err     error
+	asked   string
+	lookup  bool
 }
 
 func (f *fake) Status(context.Context) (Status, error)          { return f.status, f.err }
@@ -32,8 +34,20 @@ func (f *fake) Where(_ context.Context, path string, lookup bool) (Where, error)
 	return f.where, f.err
 }
 
+func (f *fake) Check(ctx context.Context, q CheckRequest, each func(CheckItem)) (CheckSummary, error) {
+	for _, i := range f.items {
+		each(i)
+	}
+	if q.Repair { // a check that goes on until nobody wants it any more
+		<-ctx.Done()
+		f.asked = "ended"
+		return CheckSummary{}, context.Cause(ctx)
+	}
+	return CheckSummary{Faults: int64(len(f.items)), Kinds: map[string]int64{"row": 1}}, f.err
+}
+
 // controlOver starts a control socket over in and gives a client of it.
-func controlOver(t *testing.T, in Inspector) (*Client, string) {
+func controlOver(t *testing.T, in Manager) (*Client, string) {
 	t.Helper()
 	state, err := openState(tempDir(t))
 	if err != nil {

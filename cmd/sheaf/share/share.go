@@ -50,7 +50,7 @@ type Share struct {
 	exports *nfsd.Exports
 }
 
-var _ Inspector = (*Share)(nil)
+var _ Manager = (*Share)(nil)
 
 // engine is a server of the share over NFS.
 type engine interface {
@@ -76,7 +76,7 @@ func Open(ctx context.Context, cfg Config, opt Options) (*Share, error) {
 
 // Inspect opens the share for questions only: nothing listens, nothing is
 // adopted. Its locks are taken meanwhile. What is learned goes to the index.
-func Inspect(ctx context.Context, cfg Config, opt Options) (Inspector, error) {
+func Inspect(ctx context.Context, cfg Config, opt Options) (Manager, error) {
 	cfg.Adopt = false
 	s, err := open(ctx, cfg, opt, nil)
 	if err != nil {

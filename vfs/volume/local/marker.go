@@ -28,8 +28,11 @@ var (
 	ErrLocked   = errors.New("another server has this volume open")
 )
 
+// MarkerName is what the marker is called in volume.PrivateName.
+const MarkerName = "volume.json"
+
 const (
-	markerName = "volume.json"
+	markerName = MarkerName
 	markerPath = volume.PrivateName + "/" + markerName
 	// markerMax bounds the marker's file, in bytes: some 6,000 members and removed volumes.
 	markerMax = 1 << 20
