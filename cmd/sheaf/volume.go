@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ func newVolumeList(io *streams) *cobra.Command {
 
 func printVolumes(w io.Writer, volumes []share.VolumeStatus) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "VOLUME\tSTATE\tSIZE\tFREE\tUSED\tDIRECTORY\tNOTES")
+	fmt.Fprintln(t, "VOLUME\tSTATE\tCALLS\tSIZE\tFREE\tUSED\tDIRECTORY\tNOTES")
 	for _, v := range volumes {
 		size, free, used := "-", "-", "-"
 		if v.Total > 0 {
@@ -54,7 +55,11 @@ func printVolumes(w io.Writer, volumes []share.VolumeStatus) error {
 			taken := v.Total - v.Free
 			used = fmt.Sprintf("%.0f%%", 100*float64(taken)/float64(taken+v.Avail)) // as df(1) has it
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.State, size, free, used, v.Dir, notes(&v))
+		calls := strconv.Itoa(v.InFlight)
+		if v.Waiting > 0 {
+			calls += fmt.Sprintf(", %d wait", v.Waiting)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.State, calls, size, free, used, v.Dir, notes(&v))
 	}
 	return t.Flush()
 }
@@ -71,9 +76,12 @@ func notes(v *share.VolumeStatus) string {
 		}
 		s += text
 	}
+	add(v.Reason != "", "since "+v.Since.Local().Format("2006-01-02 15:04:05")+": "+v.Reason)
+	add(v.Hung > 0, fmt.Sprintf("%d calls hang", v.Hung))
+	add(v.Refused > 0, fmt.Sprintf("%d calls refused", v.Refused))
 	add(v.ReadOnly, "read-only")
 	add(v.Exclusive, "exclusive")
-	add(v.Identity != "strong", v.Identity+" identity")
+	add(v.Identity == "weak", "weak identity")
 	add(v.SharesFS, "same file system as one above")
 	add(v.Error != "", v.Error)
 	return s

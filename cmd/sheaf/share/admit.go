@@ -19,10 +19,21 @@ func (m *members) opener(c *candidate) func(context.Context) (volume.Volume, err
 		if cfg.Dir == "" {
 			return nil, errors.New(why)
 		}
-		v, err := local.Open(ctx, cfg.Dir, local.Options{Name: cfg.Name})
+		// Opening writes to the volume (its lock, a probe): not before it is known to be ours.
+		mark, err := local.Inspect(cfg.Name, cfg.Dir)
 		if errors.Is(err, local.ErrUnmarked) {
 			return nil, errors.New(notMounted(cfg.Dir, &volume.Member{Volume: id, Name: cfg.Name}))
 		}
+		if err != nil {
+			return nil, err
+		}
+		m.mu.Lock()
+		r := m.roster
+		m.mu.Unlock()
+		if err := m.recognize(r, &mark, id, cfg.Dir); err != nil {
+			return nil, err
+		}
+		v, err := local.Open(ctx, cfg.Dir, local.Options{Name: cfg.Name})
 		if err != nil {
 			return nil, err
 		}

@@ -96,20 +96,27 @@ type Traffic struct {
 
 // VolumeStatus is how a volume is.
 type VolumeStatus struct {
-	Name      string `json:"name"`
-	Dir       string `json:"dir"`
-	ID        string `json:"id"`
-	State     string `json:"state"` // online
-	ReadOnly  bool   `json:"read_only"`
-	Exclusive bool   `json:"exclusive"`
-	Identity  string `json:"identity"` // strong or weak: whether a number can come again for another object
-	Total     uint64 `json:"total"`    // bytes of the file system
-	Free      uint64 `json:"free"`     // bytes
-	Avail     uint64 `json:"avail"`    // bytes the server may use
-	Files     uint64 `json:"files"`    // inodes; 0: not limited
-	FilesFree uint64 `json:"files_free"`
-	SharesFS  bool   `json:"shares_fs,omitempty"` // another volume listed before lies on the same file system
-	Error     string `json:"error,omitempty"`     // why the figures are missing
+	Name      string    `json:"name"`
+	Dir       string    `json:"dir"`
+	ID        string    `json:"id"`
+	State     string    `json:"state"`            // online; slow: calls hang or fail, and it is refused until it works; away
+	Reason    string    `json:"reason,omitempty"` // why it is not online
+	Since     time.Time `json:"since"`            // of State
+	Attached  uint64    `json:"attached"`         // how often it was opened since the start of the server; 0: it was never there
+	InFlight  int       `json:"in_flight"`        // calls that are with it
+	Waiting   int       `json:"waiting"`          // calls that wait for their turn
+	Hung      int       `json:"hung"`             // calls that are with it for longer than volume-deadline
+	Refused   uint64    `json:"refused"`          // calls that were refused or given up, since the start
+	ReadOnly  bool      `json:"read_only"`
+	Exclusive bool      `json:"exclusive"`
+	Identity  string    `json:"identity"` // strong or weak: whether a number can come again for another object; empty: it was never there
+	Total     uint64    `json:"total"`    // bytes of the file system
+	Free      uint64    `json:"free"`     // bytes
+	Avail     uint64    `json:"avail"`    // bytes the server may use
+	Files     uint64    `json:"files"`    // inodes; 0: not limited
+	FilesFree uint64    `json:"files_free"`
+	SharesFS  bool      `json:"shares_fs,omitempty"` // another volume listed before lies on the same file system
+	Error     string    `json:"error,omitempty"`     // why the figures are missing
 }
 
 // Where is where an object lies.

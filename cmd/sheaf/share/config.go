@@ -31,6 +31,12 @@ type Config struct {
 	// LogFormat is "text" or "json".
 	LogFormat string
 
+	// Volumes that do not answer, or are not there.
+	VolumeDeadline time.Duration // volume-deadline
+	OfflineWait    time.Duration
+	VolumeWorkers  int64 // calls of each kind
+	ProbeEvery     time.Duration
+
 	// Limits of the protocol.
 	ReadMax         int64 // rtmax, bytes
 	WriteMax        int64 // wtmax, bytes

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -56,31 +57,57 @@ func (s *Share) exportLines() []string {
 	return lines
 }
 
+// spaceWait is how long a question about volumes waits for the figures of one that does not answer.
+const spaceWait = 2 * time.Second
+
 // Volumes implements Inspector.
 func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 	all := make([]VolumeStatus, 0, len(s.members.all))
 	seen := map[uint64]bool{}
 	for _, c := range s.members.all {
-		caps := c.vol.Caps()
-		v := VolumeStatus{
-			Name: c.cfg.Name, Dir: c.cfg.Dir, ID: c.vol.ID().String(), State: "online",
-			ReadOnly: caps.ReadOnly, Exclusive: c.cfg.Exclusive, Identity: "weak",
-		}
-		if caps.StrongIdentity {
-			v.Identity = "strong"
-		}
-		space, err := c.vol.Space(ctx)
-		if err != nil {
-			v.State, v.Error = "failing", err.Error()
-		} else {
-			v.SharesFS = seen[space.FileSystem]
-			seen[space.FileSystem] = true
-			v.Total, v.Free, v.Avail = space.Total, space.Free, space.Avail
-			v.Files, v.FilesFree = space.Files, space.FilesFree
+		v := volumeStatus(c)
+		if v.State == volume.Online.String() {
+			v.measure(ctx, c.vol, seen)
 		}
 		all = append(all, v)
 	}
 	return all, nil
+}
+
+// volumeStatus is what can be said of a volume without asking it.
+func volumeStatus(c *candidate) VolumeStatus {
+	caps, state, stats := c.vol.Caps(), c.vol.State(), c.vol.Stats()
+	v := VolumeStatus{
+		Name: c.cfg.Name, Dir: c.cfg.Dir, ID: c.vol.ID().String(),
+		State: state.Health.String(), Reason: state.Reason, Since: state.Since.Round(0), Attached: state.Attached,
+		InFlight: stats.InFlight, Waiting: stats.Waiting, Hung: stats.Hung, Refused: stats.Refused,
+		ReadOnly: caps.ReadOnly, Exclusive: c.cfg.Exclusive,
+	}
+	switch {
+	case caps.StrongIdentity:
+		v.Identity = "strong"
+	case state.Attached > 0:
+		v.Identity = "weak"
+	}
+	return v
+}
+
+// measure asks for the figures. seen are the file systems of those before it.
+func (v *VolumeStatus) measure(ctx context.Context, vol volume.Volume, seen map[uint64]bool) {
+	ctx, cancel := context.WithTimeout(ctx, spaceWait)
+	defer cancel()
+	space, err := vol.Space(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("it did not say within %s how full it is", FormatDuration(spaceWait))
+	}
+	if err != nil {
+		v.Error = err.Error()
+		return
+	}
+	v.SharesFS = seen[space.FileSystem]
+	seen[space.FileSystem] = true
+	v.Total, v.Free, v.Avail = space.Total, space.Free, space.Avail
+	v.Files, v.FilesFree = space.Files, space.FilesFree
 }
 
 // pathMax is the longest path that Where takes, in bytes (PATH_MAX of Linux).

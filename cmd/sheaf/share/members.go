@@ -350,14 +350,21 @@ func (m *members) find(name string) *candidate {
 	return nil
 }
 
-// close closes what was opened and not handed on.
+// close closes every volume, all at once: each may wait for calls that are under way.
 func (m *members) close() error {
-	var errs []error
-	for _, c := range m.all {
-		if v := c.take(); v != nil {
-			errs = append(errs, v.Close())
-		}
+	errs := make([]error, 2*len(m.all))
+	var wg sync.WaitGroup
+	for i, c := range m.all {
+		wg.Go(func() {
+			if c.vol != nil {
+				errs[2*i] = c.vol.Close()
+			}
+			if v := c.take(); v != nil { // not handed on
+				errs[2*i+1] = v.Close()
+			}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

@@ -108,6 +108,26 @@ var Settings = []*Setting{
 		def:  fixed("1s"), field: func(c *Config) any { return &c.Trust },
 	},
 	{
+		Key: "volume-deadline", Flag: "volume-deadline", Kind: KindDuration, Min: int64(time.Second), Max: int64(time.Hour),
+		Help: "How long a volume may take for a call. A read-only call is then answered without it, and the volume is refused until it works again; a flush has ten times as long.",
+		def:  fixed("30s"), field: func(c *Config) any { return &c.VolumeDeadline },
+	},
+	{
+		Key: "offline-wait", Flag: "offline-wait", Kind: KindDuration, Min: int64(time.Millisecond), Max: int64(24 * time.Hour),
+		Help: "How long clients are told to ask again (JUKEBOX) for what lies on a volume that is away; from then on it is an input/output error.",
+		def:  fixed("10s"), field: func(c *Config) any { return &c.OfflineWait },
+	},
+	{
+		Key: "volume-workers", Flag: "volume-workers", Kind: KindCount, Min: 1, Max: 4096,
+		Help: "Calls at a time that are with one volume, of each kind: those that only look, and those that change. Up to four times as many wait for their turn, and more are refused.",
+		def:  fixed("64"), field: func(c *Config) any { return &c.VolumeWorkers },
+	},
+	{
+		Key: "probe-every", Flag: "probe-every", Kind: KindDuration, Min: int64(100 * time.Millisecond), Max: int64(time.Hour),
+		Help: "How often a volume's directory is looked at, whether it still is the volume, and tried again while it is away. A disk that sleeps is not woken.",
+		def:  fixed("1s"), field: func(c *Config) any { return &c.ProbeEvery },
+	},
+	{
 		Key: "rtmax", Flag: "rtmax", Kind: KindBytes, Min: 4 << 10, Max: 16 << 20, Grain: 4 << 10,
 		Help: "Largest READ, a multiple of 4KiB.",
 		def:  fixed("1MiB"), field: func(c *Config) any { return &c.ReadMax },

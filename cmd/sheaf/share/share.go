@@ -21,7 +21,6 @@ import (
 	"sheaf/vfs"
 	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
-	"sheaf/vfs/volume/group"
 )
 
 // Options are what a Share gets from the program it runs in.
@@ -149,19 +148,6 @@ func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err e
 	}
 	s.union, err = union.Open(ctx, s.unionOptions())
 	return err
-}
-
-// wire puts the volumes together as the share uses them.
-func (s *Share) wire() error {
-	var errs []error
-	for _, c := range s.members.all {
-		if c.role == away {
-			errs = append(errs, refuse(c, "%s", c.why))
-			continue
-		}
-		c.vol = group.New(c.first)
-	}
-	return errors.Join(errs...)
 }
 
 func (s *Share) unionOptions() union.Options {

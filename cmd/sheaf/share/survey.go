@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/guard"
 	"sheaf/vfs/volume/local"
 )
 
@@ -30,7 +31,7 @@ type candidate struct {
 	why       string // it is away or ignored
 
 	first *local.Volume // opened by the start and not yet handed on
-	vol   volume.Volume // what the share uses
+	vol   *guard.Volume // what the share uses
 }
 
 // role is what a candidate is to the share.
