@@ -12,7 +12,7 @@ import (
 
 // fresh reports whether n's attributes may be told without asking at the time now. Needs n.mu.
 func (u *Union) fresh(n *node, now int64) bool {
-	if n.attrAt == 0 || n.attrAt <= u.members().cameAt {
+	if n.attrAt == 0 || n.attrAt <= u.members().cameAt || n.attrAt <= n.doubts.attrs {
 		return false
 	}
 	if now-n.attrAt < u.trust {

@@ -38,6 +38,14 @@
 // (another process may make one on a further volume; that costs a look into the
 // parent). A change of ours updates the table, but versions seen after it prove
 // nothing: the copy is own until it is listed again. An exclusive volume does not age.
+//
+// Where a watch tells what other processes change (watch.go), names are told from memory for
+// Options.Watched: if the directory was covered before it was asked, no news were lost since,
+// and the watch said within trust that it is not behind. News are doubts (doubt.go): a name, or
+// an object's attributes, are asked for again, whatever came of questions that were put before the
+// news. Our own changes are no news where the watch knows whose they are. The set of copies
+// rests on watches if those of the parent do, up to the root, and no other process made a directory since.
+// Attributes are never older than trust, watched or not: not every write is told.
 // Anything but NoEnt from any copy is the answer of the whole.
 //
 // Lookup in a directory that is not known lists it if it is of moderate size, else asks all copies

@@ -25,25 +25,34 @@ func (u *Union) namesFresh(d *node, now int64) bool {
 	if t == nil || !t.complete || u.opt.Lookups != LookupFull {
 		return false
 	}
-	return u.believed(t.asOf, now)
+	return u.namesBelieved(d, t.asOf, now)
 }
 
 // entryFresh reports whether the name of e may be believed at the time now. Needs d.mu.
 func (u *Union) entryFresh(d *node, e *entry, now int64) bool {
-	return u.namesFresh(d, now) || e.at != 0 && u.opt.Lookups != LookupOff && u.believed(e.at, now)
+	if d.inDoubt(e.name) {
+		return false
+	}
+	if u.namesFresh(d, now) {
+		return true
+	}
+	if e.at <= d.doubts.all || u.opt.Lookups == LookupOff {
+		return false
+	}
+	return u.believed(e.at, now) || e.whole && u.namesBelieved(d, e.at, now)
 }
 
 // absent reports whether name is known not to be in d at the time now. Needs d.mu.
 func (u *Union) absent(d *node, name vfs.Name, now int64) bool {
 	t := d.names
-	if t == nil || u.opt.Lookups == LookupOff {
+	if t == nil || u.opt.Lookups == LookupOff || d.inDoubt(name) {
 		return false
 	}
 	if t.complete && u.opt.Lookups == LookupFull {
 		return u.namesFresh(d, now) && t.byName[name] == nil
 	}
 	at, ok := t.absent[name]
-	return ok && u.believed(at, now)
+	return ok && u.namesBelieved(d, at, now)
 }
 
 // prove makes the name table of d complete and fresh. Held says that the caller has
@@ -71,6 +80,12 @@ func (u *Union) prove(ctx context.Context, d *node, held bool) error {
 	if u.proved(d) {
 		return nil
 	}
+	if err := u.settleDoubts(ctx, d); err != nil {
+		return err
+	}
+	if u.proved(d) {
+		return nil
+	}
 	return u.fillNames(ctx, d)
 }
 
@@ -79,7 +94,7 @@ func (u *Union) prove(ctx context.Context, d *node, held bool) error {
 func (u *Union) proved(d *node) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.names != nil && d.names.complete && u.believed(d.names.asOf, u.now())
+	return d.names != nil && d.names.complete && len(d.doubts.names) == 0 && u.namesBelieved(d, d.names.asOf, u.now())
 }
 
 // fillNames proves by versions that d's table still holds, or lists every copy. The
@@ -101,6 +116,7 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 
 // fillFrom is fillNames by open copies; again says that the set of copies changed.
 func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, err error) {
+	u.cover(ctx, d, hs)
 	asOf := u.now()
 	since := asOf
 	d.mu.Lock()
@@ -151,6 +167,7 @@ func (u *Union) stillProved(d *node, set volset, stats []volume.Stat, asOf int64
 		}
 	}
 	t.asOf = asOf
+	u.askedNames(d, asOf)
 	if !d.changing {
 		u.account(d, stats, u.now())
 	}
@@ -245,6 +262,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 	}
 	t.round++
 	d.names = t
+	u.askedNames(d, asOf)
 	if !d.changing {
 		u.account(d, stats, u.now())
 	}
@@ -454,8 +472,7 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 		d.mu.Unlock()
 		return 0, &moved{d.node(), v}
 	}
-	if d.copiesAt > u.members().cameAt && now-d.copiesAt < u.trust/2 {
-		at := d.copiesAt
+	if at := d.copiesAt; at > u.members().cameAt && at > d.doubts.all && (now-at < u.trust/2 || now-at < u.watchTrust/2 && u.copiesWatched(d, at, now)) {
 		d.mu.Unlock()
 		return at, nil
 	}
@@ -510,6 +527,7 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 		return 0, err
 	}
 	defer hs.release()
+	u.cover(ctx, parent, hs)
 	var seen []sighting
 	if hs.set() != 0 {
 		if seen, err = u.lookAll(ctx, hs, at.phys); err != nil {
@@ -529,8 +547,11 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 		u.learn(d, at, more, 0)
 		u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
 	}
+	parent.mu.Lock()
+	told := u.watched(parent, rest, asOf, u.now())
+	parent.mu.Unlock()
 	d.mu.Lock()
-	d.copiesAt = asOf
+	d.copiesAt, d.upWatched = asOf, told
 	d.mu.Unlock()
 	return asOf, nil
 }

@@ -201,7 +201,7 @@ func (u *Union) worthListing(d *node) bool {
 	if t == nil || t.round == 0 {
 		return d.attr.Size <= listBytes
 	}
-	if t.complete && u.believed(t.asOf, u.now()) {
+	if t.complete && u.namesBelieved(d, t.asOf, u.now()) {
 		return false
 	}
 	own := !t.provable
@@ -273,7 +273,7 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	d.mu.Lock()
 	if d.names != nil {
 		if e := d.names.byName[at.name]; e != nil && e.phys == at.phys && e.vols == vols {
-			e.node, e.seen, e.at, e.ino = n.id, d.names.round, asked, seen[0].st.Key.Ino
+			e.node, e.seen, e.at, e.whole, e.ino = n.id, d.names.round, asked, vols == d.on(), seen[0].st.Key.Ino
 			d.names.setType(e, n.typ)
 		}
 	}
@@ -306,6 +306,7 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, err
 	}
 	defer hs.release()
+	u.cover(ctx, d, hs)
 	asked := u.now()
 	seen, err := u.lookAll(ctx, hs, name)
 	if err != nil {
@@ -346,6 +347,7 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 		d.names.remove(e)
 	}
 	d.names.miss(name, asked, u.opt.Lookups)
+	u.askedName(d, name, asked)
 	grown := d.names.charge()
 	d.mu.Unlock()
 	u.charge(grown)
@@ -357,13 +359,14 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	for i := range mine {
 		vols = vols.with(mine[i].vol)
 	}
-	fresh := entry{name: at.name, phys: at.phys, vols: vols, ino: mine[0].st.Key.Ino, typ: n.typ, node: n.id, at: asked}
+	fresh := entry{name: at.name, phys: at.phys, vols: vols, ino: mine[0].st.Key.Ino, typ: n.typ, node: n.id, at: asked, whole: true}
 	d.mu.Lock()
 	if d.names == nil {
 		d.names = newNames()
 	}
 	d.names.asks++
 	moved := u.upsert(d, &fresh)
+	u.askedName(d, at.name, asked)
 	grown := d.names.charge()
 	d.mu.Unlock()
 	u.charge(grown)
@@ -378,7 +381,7 @@ func (u *Union) upsert(d *node, e *entry) (moved bool) {
 	if o := t.byName[e.name]; o != nil {
 		t.setType(o, e.typ)
 		e.cookie = o.cookie
-		o.phys, o.vols, o.ino, o.node, o.seen, o.at = e.phys, e.vols, e.ino, e.node, e.seen, e.at
+		o.phys, o.vols, o.ino, o.node, o.seen, o.at, o.whole = e.phys, e.vols, e.ino, e.node, e.seen, e.at, e.whole
 		return u.collided.Load() && o.cookie != u.hash(o.name)
 	}
 	e.cookie, moved = u.cookieFor(d, e.name)

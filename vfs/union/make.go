@@ -467,6 +467,9 @@ func (u *Union) addName(ctx context.Context, d *node, at place, n *node, vols vo
 // name's hash. Needs d.mu.
 func (u *Union) addEntry(d *node, e *entry) (grown int64, moved bool) {
 	d.ownChange(e.vols)
+	if d.changing { // what another did since is not known, though we note ours only now
+		e.at = min(e.at, d.changesAt)
+	}
 	if d.names == nil {
 		d.names = newNames()
 	}
@@ -502,6 +505,10 @@ func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
 	if e := d.names.byName[name]; e != nil {
 		d.names.remove(e)
 	}
-	d.names.miss(name, u.now(), u.opt.Lookups)
+	at := u.now()
+	if d.changing {
+		at = min(at, d.changesAt)
+	}
+	d.names.miss(name, at, u.opt.Lookups)
 	return -d.names.charge()
 }

@@ -110,7 +110,7 @@ func (u *Union) AddVolume(ctx context.Context, v volume.Volume, exclusive bool, 
 	if err := u.fits(v); err != nil {
 		return err
 	}
-	n := newVol(v, exclusive, mode)
+	n := u.newVol(v, exclusive, mode)
 	root, err := n.root(ctx)
 	if err != nil {
 		return fmt.Errorf("add volume %q: %w", n.name, err)
@@ -126,6 +126,7 @@ func (u *Union) AddVolume(ctx context.Context, v volume.Volume, exclusive bool, 
 	}
 	u.addRootCopy(n, root)
 	u.change(func(m *members) { u.enlist(m, n.i) })
+	u.watchVolume(n)
 	u.tell(vfs.Event{Kind: vfs.ForgetAll})
 	return nil
 }

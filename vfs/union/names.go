@@ -47,6 +47,7 @@ type entry struct {
 	node   vfs.NodeID // zero until the object was seen
 	seen   uint64     // names.round in which node was confirmed
 	at     int64      // when the name was last asked for by itself
+	whole  bool       // of all copies
 }
 
 // entryBytes is about what an entry takes beside its name: the struct, its place

@@ -23,7 +23,8 @@ type node struct {
 	gone      bool   // removed: Stale for ever
 	changing  bool   // an operation that holds the exclusive lease is changing it
 	changes   uint64 // counts changes, so that what was asked before one is not stored after it
-	changedAt int64  // when the last one ended
+	changesAt int64  // when the last one began
+	changedAt int64  // when it ended
 
 	attr   vfs.Attr // logical; valid if attrAt is not 0
 	attrAt int64    // when the volume was last asked; of a directory, every copy of it
@@ -39,8 +40,11 @@ type node struct {
 	fill  chan struct{} // of a directory: held by who lists it
 	file  *openFile
 
-	copiesAt int64 // of a directory: as of when the set of its copies is known
-	sibling  int   // volume that took a directory's last object; below 0: none
+	copiesAt  int64 // of a directory: as of when the set of its copies is known
+	upWatched bool  // watches told then of what its parents' copies may get
+
+	doubts  doubts
+	sibling int // volume that took a directory's last object; below 0: none
 }
 
 // copyOf is where a node lies on one volume.
@@ -56,6 +60,7 @@ type copyOf struct {
 	stamp        stamp          // of its mark
 	version      volume.Version // of a directory, at which it was listed
 	own          bool           // changed by ourselves since
+	covered      int64          // since when a watch tells of a directory's names; 0: never
 	dir          *dirHandle
 }
 
@@ -109,6 +114,7 @@ func (u *Union) begin(n *node) {
 	n.mu.Lock()
 	n.changing = true
 	n.changes++
+	n.changesAt = u.now()
 	n.mu.Unlock()
 }
 
@@ -240,6 +246,7 @@ func (u *Union) forget(n *node) {
 		}
 	}
 	freed := int64(nodeBytes)
+	u.noDoubts(n)
 	if n.names != nil {
 		freed += n.names.charged
 		n.names = nil

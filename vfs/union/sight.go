@@ -3,7 +3,6 @@ package union
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"sheaf/vfs"
@@ -145,7 +144,8 @@ func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Nod
 			continue
 		}
 		if s.isDir() && !s.mark.home && u.livesElsewhere(ctx, s.node, at, seen) {
-			u.ownID(ctx, at, s)
+			s.marked = false
+			s.node = u.vol(s.vol).birthNode(&s.id)
 			continue
 		}
 		return s.node
@@ -158,12 +158,12 @@ func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Nod
 	return seen[0].node
 }
 
-// livesElsewhere reports whether the directory vn, whose mark was found at at but not on its home copy, still is
-// elsewhere, on a volume that is not among seen: as far as memory or the index know its place, or its birthplace tells.
+// livesElsewhere reports whether the directory vn is known at another place than at, and
+// still is there on a volume that is not among seen.
 func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen []sighting) bool {
-	n, err := u.known(vn)
-	if err != nil {
-		return u.homeElsewhere(ctx, vn, seen)
+	n := u.table.get(vn.ID)
+	if n == nil {
+		return false
 	}
 	defer n.put()
 	n.mu.Lock()
@@ -174,9 +174,9 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	other := n.places[0]
 	copies := append([]copyOf(nil), n.copies...)
 	n.mu.Unlock()
-	p, err := u.known(other.dir)
-	if err != nil {
-		return u.homeElsewhere(ctx, vn, seen)
+	p := u.table.get(other.dir.ID)
+	if p == nil {
+		return false
 	}
 	defer p.put()
 	for _, c := range copies {
@@ -196,72 +196,15 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	return false
 }
 
-// homeElsewhere reports whether the volume that vn was born on still has it, as its home copy, though no sighting of
-// it is from there. A volume that cannot tell vouches for nothing.
-func (u *Union) homeElsewhere(ctx context.Context, vn vfs.Node, seen []sighting) bool {
-	v := u.volumeByTag(vn.Birth.Volume)
-	if v == nil || !v.can().Locate || slices.ContainsFunc(seen, func(s sighting) bool { return s.vol == v.i }) {
-		return false
-	}
-	path, err := v.v.Locate(ctx, vn.Birth.Ino, vn.Birth.Gen)
-	if err != nil || len(path) == 0 {
-		return false
-	}
-	d, name, err := openDown(ctx, v.v.Root(), path)
-	if err != nil {
-		return false
-	}
-	defer d.release()
-	_, id, err := d.d.IdentifyAt(ctx, name)
-	if err != nil || id.Ino != vn.Birth.Ino || id.Gen != vn.Birth.Gen {
-		return false
-	}
-	b, err := d.d.MarkAt(ctx, name)
-	if err != nil {
-		return false
-	}
-	m, ok := decodeMark(u.markKey, b, v.id, &id)
-	return ok && m.home && m.node.ID == vn.ID
-}
-
-// ownID gives what was moved away from the other copies of its directory the id of its birth, and takes their mark away:
-// the next sight, which may not know of the others, says the same.
-func (u *Union) ownID(ctx context.Context, at place, s *sighting) {
-	own := u.vol(s.vol).birthNode(&s.id)
-	if own.ID == s.node.ID {
-		return
-	}
-	u.log.Warn("copy of a directory was moved away from the others; it is a directory of its own now", "op", "identify", "node", s.node.ID, "own", own.ID, "volume", u.vol(s.vol).name, "name", at.phys.String())
-	s.node, s.mark, s.marked = own, mark{}, false
-	h, err := u.parentOf(ctx, at, s.vol)
-	if err == nil {
-		err = h.d.SetMarkAt(ctx, at.phys, s.id.Key, nil)
-		h.release()
-	}
-	if err != nil {
-		u.log.Warn("mark of a directory that was moved away cannot be removed; its id may change again", "op", "identify", "node", own.ID, "volume", u.vol(s.vol).name, "name", at.phys.String(), "err", err)
-	}
-}
-
-// parentOf is the open copy on volume v of the directory of a place; the caller releases it.
-func (u *Union) parentOf(ctx context.Context, at place, v int) (*dirHandle, error) {
-	parent, err := u.known(at.dir)
-	if err != nil {
-		return nil, err
-	}
-	defer parent.put()
-	return u.dirAt(ctx, parent, v)
-}
-
 // intern is the node in memory for vn, made of the sightings if it is not there, with a
-// reference. An id that cannot be used (fileid 0, or that of another living node, or of one that is known to be gone
-// where identities come again) is replaced by a fresh one, which is written beside the object.
+// reference. An id that cannot be used (fileid 0, or that of another living node) is replaced by a
+// fresh one, which is written beside the object.
 func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighting, asked volset) (n *node, added bool, err error) {
 	for range searches {
-		if n := u.table.get(vn.ID); n != nil {
-			return n, false, nil
-		}
-		if vn.ID.FileID() != 0 && !u.spent(vn, &seen[0]) {
+		if vn.ID.FileID() != 0 {
+			if n := u.table.get(vn.ID); n != nil {
+				return n, false, nil
+			}
 			if st := &seen[0].st; st.Type != vfs.Directory && st.Nlink > 1 { // the index may know its other names
 				if n := u.fromIndex(vn); n != nil {
 					return n, false, nil
@@ -291,20 +234,6 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 	return nil, false, u.fault("identify", at.name.String(), "fresh ids collide")
 }
 
-// spent reports whether vn was another object's that is known to be gone: where identities come again, as overlayfs
-// gives an inode number and birth time to the next file of the same tick. An identity that does not come again
-// was gone only from where it could be seen.
-func (u *Union) spent(vn vfs.Node, s *sighting) bool {
-	if !u.scans.gone.has(vn.ID) {
-		return false
-	}
-	if !u.vol(s.vol).can().StrongIdentity {
-		return true
-	}
-	u.scans.gone.remove(vn.ID)
-	return false
-}
-
 // seenAt is when the first of the sightings was.
 func seenAt(seen []sighting) int64 {
 	at := seen[0].at
@@ -325,7 +254,12 @@ func (u *Union) newNode(vn vfs.Node, t vfs.Type) *node {
 func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting) (vfs.Node, error) {
 	v := u.vol(s.vol)
 	fresh := vfs.Node{ID: vfs.NodeID(volume.NewID()), Birth: vn.Birth}
-	h, err := u.parentOf(ctx, at, s.vol)
+	parent, err := u.known(at.dir)
+	if err != nil {
+		return vfs.Node{}, err
+	}
+	defer parent.put()
+	h, err := u.dirAt(ctx, parent, s.vol)
 	if err != nil {
 		return vfs.Node{}, err
 	}
@@ -335,7 +269,7 @@ func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting)
 		return vfs.Node{}, &vfs.Error{Status: vfs.IO, Op: "give a fresh id", Object: at.phys.String(), Volume: v.name, Err: err, Do: "move the object away and back by cp -a: its inode number collides with that of another"}
 	}
 	s.node, s.mark, s.marked = fresh, m, true
-	u.log.Warn("object got a fresh id: its own is or was another's", "op", "identify", "node", fresh.ID, "volume", v.name, "name", at.phys.String())
+	u.log.Warn("object got a fresh id: its own collides", "op", "identify", "node", fresh.ID, "volume", v.name, "name", at.phys.String())
 	return fresh, v.v.SyncAll(ctx) // the mark is the object's own: a flush of the directory does not keep it
 }
 
@@ -379,8 +313,21 @@ func (u *Union) rekey(n *node, gone []copyOf) {
 		}
 	}
 	for _, c := range copies {
-		u.vol(c.vol).setKey(c.id.Key, n)
+		u.keyAt(u.vol(c.vol), c.id.Key, n)
 	}
+}
+
+// keyAt registers n at a key of v. A node that was there until now gets no news any more.
+func (u *Union) keyAt(v *vol, k volume.Key, n *node) {
+	was := v.setKey(k, n)
+	if was == nil {
+		return
+	}
+	was.mu.Lock()
+	if c := was.copyOn(v.i); c != nil && c.id.Key == k {
+		c.covered = 0
+	}
+	was.mu.Unlock()
 }
 
 // setPlace notes a name of n and reports whether it is news. Needs n.mu.

@@ -26,6 +26,8 @@ type Stats struct {
 	OpenDirs  int
 	Nodes     int
 	Memory    int64 // bytes for nodes, names and attributes, about
+	Doubted   int64 // names that watches said to be looked at again
+	Watches   []WatchStats
 }
 
 // Stats is the counters as they are now.
@@ -48,5 +50,9 @@ func (u *Union) Stats() Stats {
 	u.dirs.mu.Lock()
 	s.OpenDirs = len(u.dirs.ring)
 	u.dirs.mu.Unlock()
+	s.Doubted = u.doubted.Load()
+	for _, v := range u.members().vols {
+		s.Watches = append(s.Watches, v.watch.stat())
+	}
 	return s
 }

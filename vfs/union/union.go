@@ -34,6 +34,7 @@ const (
 // Defaults of Options (design.md section 10).
 const (
 	DefaultTrust     = time.Second
+	DefaultWatched   = time.Minute
 	DefaultMemory    = 256 << 20 // bytes
 	DefaultOpenFiles = 1024
 	DefaultOpenDirs  = 4096
@@ -57,6 +58,8 @@ type Options struct {
 	// Trust is how long names and attributes are believed without looking at
 	// the volume again.
 	Trust time.Duration
+	// Watched is how long names are believed where a watch tells what others change.
+	Watched time.Duration
 	// Memory bounds what nodes, names and attributes take, in bytes, about.
 	Memory int64
 	// OpenFiles and OpenDirs bound the descriptors kept open when not in use.
@@ -73,13 +76,14 @@ type Options struct {
 
 // Union is many volumes as one vfs.FS.
 type Union struct {
-	opt    Options
-	log    *slog.Logger
-	roster roster
-	facts  volume.Marker // of which Share, Root and Key are the share's
-	root   *node
-	start  time.Time
-	trust  int64 // nanoseconds
+	opt        Options
+	log        *slog.Logger
+	roster     roster
+	facts      volume.Marker // of which Share, Root and Key are the share's
+	root       *node
+	start      time.Time
+	trust      int64 // nanoseconds
+	watchTrust int64 // nanoseconds
 
 	markKey   sipKey
 	cookieKey sipKey
@@ -100,6 +104,9 @@ type Union struct {
 	background context.Context // of what outlives a call
 	stop       context.CancelFunc
 	tasks      sync.WaitGroup // beside calls and walks
+
+	dirNews atomic.Int64 // when others last changed the name of a directory, or it cannot be known that they did not
+	doubted atomic.Int64 // names in doubt
 
 	shifting atomic.Int64  // names being moved
 	shifts   atomic.Uint64 // names that were moved
@@ -132,9 +139,11 @@ func (c *chance) Uint64() uint64 {
 // Errors: the volumes are none, too many, or not of one share.
 func Open(ctx context.Context, opt Options) (*Union, error) {
 	opt.setDefaults()
-	u := &Union{opt: opt, log: opt.Log, start: time.Now(), trust: int64(opt.Trust)}
+	u := &Union{opt: opt, log: opt.Log, start: time.Now(), trust: int64(opt.Trust), watchTrust: int64(opt.Watched)}
+	u.background, u.stop = context.WithCancel(context.WithoutCancel(ctx))
 	rootID, secret, err := u.readMarkers()
 	if err != nil {
+		u.stop()
 		return nil, err
 	}
 	u.markKey = deriveKey(secret, "mark")
@@ -148,7 +157,6 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	u.scans.u = u
 	u.checking = make(chan struct{}, 1)
 	u.table.init()
-	u.background, u.stop = context.WithCancel(context.WithoutCancel(ctx))
 	u.scans.ctx, u.scans.cancel = context.WithCancel(u.background)
 	err = u.openRoot(ctx, rootID)
 	if err == nil {
@@ -160,6 +168,9 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	if err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
+	for _, v := range u.members().vols {
+		u.watchVolume(v)
+	}
 	return u, nil
 }
 
@@ -169,6 +180,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Trust <= 0 {
 		o.Trust = DefaultTrust
+	}
+	if o.Watched <= 0 {
+		o.Watched = DefaultWatched
 	}
 	if o.Memory <= 0 {
 		o.Memory = DefaultMemory
@@ -203,7 +217,7 @@ func (u *Union) readMarkers() (root vfs.NodeID, secret []byte, err error) {
 		if err := u.fits(v); err != nil {
 			return root, nil, err
 		}
-		u.change(func(m *members) { m.add(newVol(v, u.opt.Exclusive[v.ID()], u.opt.Modes[v.ID()])) })
+		u.change(func(m *members) { m.add(u.newVol(v, u.opt.Exclusive[v.ID()], u.opt.Modes[v.ID()])) })
 	}
 	return u.readFacts()
 }

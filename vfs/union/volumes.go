@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"path"
-	"sync"
 	"sync/atomic"
 
 	"sheaf/vfs"
@@ -26,27 +25,21 @@ type vol struct {
 
 	openedAt atomic.Int64 // when it was admitted as it is open now
 
+	watch *watch
+
 	keys [keyShards]keyShard
 }
 
-// keyShards is how many locks a volume's map of keys is cut into.
-const keyShards = 64
-
-// keyShard maps keys to the nodes in memory that lie there.
-type keyShard struct {
-	mu sync.Mutex
-	m  map[volume.Key]*node
-}
-
 // newVol is a member without a position.
-func newVol(v volume.Volume, exclusive bool, mode volume.Mode) *vol {
+func (u *Union) newVol(v volume.Volume, exclusive bool, mode volume.Mode) *vol {
 	id, caps := v.ID(), v.Caps()
 	o := &vol{i: -1, v: v, id: id, tag: volumeTag(id), name: v.Name(), exclusive: exclusive}
 	o.caps.Store(&caps)
 	o.mode.Store(uint32(mode))
 	for k := range o.keys {
-		o.keys[k].m = make(map[volume.Key]*node)
+		o.keys[k].m = make(map[uint64]keyNode)
 	}
+	o.watch = newWatch(u, o)
 	return o
 }
 
@@ -58,32 +51,6 @@ func (v *vol) getMode() volume.Mode { return volume.Mode(v.mode.Load()) }
 
 // volumeTag is what a vfs.Birth calls the volume id: never 0, which is "no hint".
 func volumeTag(id volume.ID) uint64 { return binary.BigEndian.Uint64(id[:8]) | 1 }
-
-func (v *vol) shard(k volume.Key) *keyShard { return &v.keys[k.Ino%keyShards] }
-
-// keyed is the node that lies at k as far as memory knows, without a reference.
-func (v *vol) keyed(k volume.Key) *node {
-	s := v.shard(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m[k]
-}
-
-func (v *vol) setKey(k volume.Key, n *node) {
-	s := v.shard(k)
-	s.mu.Lock()
-	s.m[k] = n
-	s.mu.Unlock()
-}
-
-func (v *vol) unkey(k volume.Key, n *node) {
-	s := v.shard(k)
-	s.mu.Lock()
-	if s.m[k] == n {
-		delete(s.m, k)
-	}
-	s.mu.Unlock()
-}
 
 // birthNode is the node that an object has by its birth facts alone.
 func (v *vol) birthNode(id *volume.Identity) vfs.Node {
@@ -170,7 +137,7 @@ func (u *Union) addRootCopy(v *vol, c copyOf) {
 	u.forgetNames(u.root)
 	u.root.attrAt = 0
 	u.root.mu.Unlock()
-	v.setKey(c.id.Key, u.root)
+	u.keyAt(v, c.id.Key, u.root)
 }
 
 func newDirNode(vn vfs.Node) *node {

@@ -104,9 +104,9 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 		case seen == 0:
 			return "unknown", "it was listed and not asked for by itself: its volume is asked"
 		case u.entryFresh(d, e, now):
-			return "present", u.since("seen", seen, now)
+			return "present", u.since("seen", seen, now, u.watched(d, u.all(), seen, now))
 		}
-		return "unknown", u.since("seen", seen, now) + ": its volume is asked"
+		return "unknown", u.since("seen", seen, now, false) + ": its volume is asked"
 	}
 	at, asked := d.names.absent[name]
 	complete := d.names.complete && u.opt.Lookups == LookupFull
@@ -114,20 +114,24 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 	case u.absent(d, name, now) && complete:
 		return "absent", "the directory is completely known, and the name is not in it"
 	case u.absent(d, name, now):
-		return "absent", u.since("found absent", at, now)
+		return "absent", u.since("found absent", at, now, u.watched(d, u.all(), at, now))
 	case complete:
-		return "unknown", u.since("the directory was listed", d.names.asOf, now) + ": it is looked at again"
+		return "unknown", u.since("the directory was listed", d.names.asOf, now, false) + ": it is looked at again"
 	case asked:
-		return "unknown", u.since("found absent", at, now) + ": the volumes are asked"
+		return "unknown", u.since("found absent", at, now, false) + ": the volumes are asked"
 	}
 	return "unknown", "the directory is not completely known, and the name was not asked for: the volumes are asked"
 }
 
-// since says how long ago, at the time now, something was learned, and how long that is believed.
-func (u *Union) since(what string, at, now int64) string {
+// since says how long ago, at the time now, something was learned, and how long that is believed; watched: what
+// others change would be told.
+func (u *Union) since(what string, at, now int64, watched bool) string {
 	ago := time.Duration(now - at).Seconds()
 	if u.exempt() {
 		return fmt.Sprintf("%s %.1f s ago, trusted until Sheaf itself changes it", what, ago)
+	}
+	if watched {
+		return fmt.Sprintf("%s %.1f s ago, trusted for %v s as long as it is watched", what, ago, time.Duration(u.watchTrust).Seconds())
 	}
 	return fmt.Sprintf("%s %.1f s ago, trusted for %v s", what, ago, time.Duration(u.trust).Seconds())
 }

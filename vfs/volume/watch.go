@@ -18,12 +18,15 @@ type Watcher interface {
 	Watch(ctx context.Context, sink WatchSink) (Watch, error)
 }
 
-// StartWatch is v.Watch; NotSupp if v is no Watcher.
+// ErrNoNews is in the error of StartWatch for a volume that is no Watcher, and never will be.
+var ErrNoNews = errors.New("volumes of this kind tell no news")
+
+// StartWatch is v.Watch; NotSupp, with ErrNoNews, if v is no Watcher.
 func StartWatch(ctx context.Context, v Volume, sink WatchSink) (Watch, error) {
 	if w, ok := v.(Watcher); ok {
 		return w.Watch(ctx, sink)
 	}
-	return nil, &vfs.Error{Status: vfs.NotSupp, Op: "watch", Object: "/", Volume: v.Name(), Err: errors.New("volumes of this kind tell no news")}
+	return nil, &vfs.Error{Status: vfs.NotSupp, Op: "watch", Object: "/", Volume: v.Name(), Err: ErrNoNews}
 }
 
 // Watch is a running watch.
@@ -31,6 +34,10 @@ type Watch interface {
 	// Kind names how it watches: "fanotify" covers the whole volume, "inotify" the directories
 	// that were covered one by one.
 	Kind() string
+	// Whole: the whole volume is covered; Cover and Uncover have nothing to do.
+	Whole() bool
+	// Covered is how many directories are covered one by one.
+	Covered() int
 	// Cover asks that changes of d's names be told from now on, and says whether they will be; false
 	// without an error: a limit is reached. What changed before it returns may not be told: list d
 	// after it. It may be called again for the same directory.

@@ -356,6 +356,8 @@ type told struct {
 
 func (v *told) Watch(context.Context, volume.WatchSink) (volume.Watch, error) { return v, nil }
 func (v *told) Kind() string                                                  { return "told" }
+func (v *told) Whole() bool                                                   { return true }
+func (v *told) Covered() int                                                  { return 0 }
 func (v *told) Uncover(uint64)                                                {}
 
 func (v *told) Cover(_ context.Context, d volume.Dir) (bool, error) {

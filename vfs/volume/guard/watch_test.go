@@ -27,6 +27,8 @@ func (w *watched) say(s string) {
 
 func (w *watched) Watch(context.Context, volume.WatchSink) (volume.Watch, error) { return w, nil }
 func (w *watched) Kind() string                                                  { return "watched" }
+func (w *watched) Whole() bool                                                   { return false }
+func (w *watched) Covered() int                                                  { return 0 }
 func (w *watched) Uncover(uint64)                                                { w.say("uncover") }
 
 func (w *watched) Cover(_ context.Context, d volume.Dir) (bool, error) {

@@ -83,6 +83,12 @@ func fanotifyInit(flags uint) (fd int, err error) {
 // Kind implements volume.Watch.
 func (w *fanotify) Kind() string { return string(WatchFanotify) }
 
+// Whole is true: one mark covers the file system.
+func (w *fanotify) Whole() bool { return true }
+
+// Covered counts nothing.
+func (w *fanotify) Covered() int { return 0 }
+
 // Cover has nothing to do: all is covered.
 func (w *fanotify) Cover(context.Context, volume.Dir) (bool, error) { return true, nil }
 

@@ -120,6 +120,16 @@ func (w *inotify) trial() error {
 // Kind implements volume.Watch.
 func (w *inotify) Kind() string { return string(WatchInotify) }
 
+// Whole is false: each directory takes a watch.
+func (w *inotify) Whole() bool { return false }
+
+// Covered implements volume.Watch.
+func (w *inotify) Covered() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.dirs)
+}
+
 // Cover adds a watch. A directory that the server may not read cannot be watched.
 func (w *inotify) Cover(_ context.Context, d volume.Dir) (bool, error) {
 	own, ok := d.(*dir)
