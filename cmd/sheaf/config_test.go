@@ -143,6 +143,8 @@ func TestHelp(t *testing.T) {
 		"status.txt":       {"status", "--help"},
 		"where.txt":        {"where", "--help"},
 		"volume-list.txt":  {"volume", "list", "--help"},
+		"volume-add.txt":   {"volume", "add", "--help"},
+		"volume-mode.txt":  {"volume", "mode", "--help"},
 		"check.txt":        {"check", "--help"},
 		"config-print.txt": {"config", "print", "--help"},
 	} {

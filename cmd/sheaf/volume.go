@@ -14,10 +14,10 @@ import (
 func newVolume(io *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "volume",
-		Short: "Look at the volumes of the share",
+		Short: "Look at the volumes of the share, and change them",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newVolumeList(io))
+	cmd.AddCommand(newVolumeList(io), newVolumeAdd(io), newVolumeMode(io))
 	return cmd
 }
 
@@ -47,7 +47,7 @@ func newVolumeList(io *streams) *cobra.Command {
 
 func printVolumes(w io.Writer, volumes []share.VolumeStatus) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "VOLUME\tSTATE\tCALLS\tSIZE\tFREE\tUSED\tDIRECTORY\tNOTES")
+	fmt.Fprintln(t, "VOLUME\tSTATE\tMODE\tCALLS\tSIZE\tFREE\tUSED\tDIRECTORY\tNOTES")
 	for _, v := range volumes {
 		size, free, used := "-", "-", "-"
 		if v.Total > 0 {
@@ -59,7 +59,7 @@ func printVolumes(w io.Writer, volumes []share.VolumeStatus) error {
 		if v.Waiting > 0 {
 			calls += fmt.Sprintf(", %d wait", v.Waiting)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.State, calls, size, free, used, v.Dir, notes(&v))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.State, v.Mode, calls, size, free, used, v.Dir, notes(&v))
 	}
 	return t.Flush()
 }

@@ -40,6 +40,12 @@ type Inspector interface {
 // a share that was only opened.
 type Manager interface {
 	Inspector
+	// AddVolume takes a directory into the share, or says where a member that is away is to be
+	// found. What it and the next change is durable when they return. They do not write the configuration: their
+	// answers say what has to be changed there. Errors are a ConfigError where a directory cannot be taken.
+	AddVolume(ctx context.Context, a Addition) (Change, error)
+	// SetMode changes what a volume is used for: rw, nc or ro.
+	SetMode(ctx context.Context, name, mode string) (Change, error)
 	// Check compares volumes, marks and index with each other while the share is served, and
 	// repairs what it finds if that is asked for. each, which may be nil, gets the findings. An error says why
 	// it could not go on.
@@ -107,7 +113,8 @@ type VolumeStatus struct {
 	Waiting   int       `json:"waiting"`          // calls that wait for their turn
 	Hung      int       `json:"hung"`             // calls that are with it for longer than volume-deadline
 	Refused   uint64    `json:"refused"`          // calls that were refused or given up, since the start
-	ReadOnly  bool      `json:"read_only"`
+	Mode      string    `json:"mode"`             // rw, nc or ro, as the operator set it
+	ReadOnly  bool      `json:"read_only"`        // its file system is mounted read-only
 	Exclusive bool      `json:"exclusive"`
 	Identity  string    `json:"identity"` // strong or weak: whether a number can come again for another object; empty: it was never there
 	Total     uint64    `json:"total"`    // bytes of the file system

@@ -87,14 +87,13 @@ func TestAwayAtTheStart(t *testing.T) {
 			c.Volumes = slices.Delete(c.Volumes, 1, 2)
 		}, []string{"is not configured", "--volume b=DIR", "sheaf volume remove b --lost"}},
 	} {
-		for _, adopt := range []bool{false, true} {
-			t.Run(c.name, func(t *testing.T) {
-				cfg := shareConfig(t, tempDir(t), "a", "b", "c")
-				before := mustOpen(t, cfg)
-				cfg.Adopt = adopt
-				dir := cfg.Volumes[1].Dir
-				c.take(t, &cfg, dir)
-				was := tree(t, dir)
+		t.Run(c.name, func(t *testing.T) {
+			cfg := shareConfig(t, tempDir(t), "a", "b", "c")
+			before := mustOpen(t, cfg)
+			dir := cfg.Volumes[1].Dir
+			c.take(t, &cfg, dir)
+			was := tree(t, dir)
+			for _, adopt := range []bool{false, true} {
 				m, err := openMembers(t.Context(), survey(t.Context(), cfg.Volumes), adopt, testLogger(t))
 				if err != nil {
 					t.Fatal(err)
@@ -117,8 +116,8 @@ func TestAwayAtTheStart(t *testing.T) {
 				if is := tree(t, dir); !slices.Equal(is, was) {
 					t.Errorf("b's place was %v\nand is %v", was, is)
 				}
-			})
-		}
+			}
+		})
 	}
 }
 

@@ -32,6 +32,8 @@ const (
 //	GET /v1/status                  Status
 //	GET /v1/volumes                 []VolumeStatus
 //	GET /v1/where?path=P[&lookup=1] Where
+//	POST /v1/volumes                Addition → Change
+//	POST /v1/volumes/mode           ModeChange → Change
 //	POST /v1/check                  CheckRequest → stream of CheckItem, CheckSummary
 //
 // An error is {"error": …, "status": N}, with vfs's number of the status. Bodies and streams
@@ -133,6 +135,8 @@ func controlMux(in Manager) *http.ServeMux {
 		lookup, err := strconv.ParseBool(q.Get("lookup"))
 		return in.Where(r.Context(), q.Get("path"), err == nil && lookup)
 	})
+	handleBody(mux, "POST /v1/volumes", func(ctx context.Context, q Addition) (any, error) { return in.AddVolume(ctx, q) })
+	handleBody(mux, "POST /v1/volumes/mode", func(ctx context.Context, q ModeChange) (any, error) { return in.SetMode(ctx, q.Name, q.Mode) })
 	handleStream(mux, "POST /v1/check", func(ctx context.Context, q CheckRequest, each func(CheckItem)) (any, error) {
 		return in.Check(ctx, q, each)
 	})
@@ -210,6 +214,18 @@ func (c *Client) Where(ctx context.Context, path string, lookup bool) (w Where, 
 	}
 	err = c.get(ctx, "/v1/where", q, &w)
 	return w, err
+}
+
+// AddVolume implements Manager.
+func (c *Client) AddVolume(ctx context.Context, q Addition) (a Change, err error) {
+	err = c.put(ctx, "/v1/volumes", q, &a)
+	return a, err
+}
+
+// SetMode implements Manager.
+func (c *Client) SetMode(ctx context.Context, name, mode string) (a Change, err error) {
+	err = c.put(ctx, "/v1/volumes/mode", ModeChange{name, mode}, &a)
+	return a, err
 }
 
 // Check implements Manager.

@@ -158,3 +158,64 @@ func removedDisk(cfg Volume, gone *volume.Removed) string {
 	return fmt.Sprintf("%q holds a disk that came back: %s; what it holds is not in the share. Delete it from the configuration; "+
 		"or to take its files in as they are, remove %s/volume.json from it, and: sheaf volume add %s --adopt", cfg.Dir, removedText(gone), volume.PrivateName, cfg)
 }
+
+// decideAddition says whether c can be added to a share that is open; instead is the member that is away
+// and is to be found there from now on.
+func (m *members) decideAddition(c *candidate, adopt bool) (instead *candidate, err error) {
+	r := m.now()
+	named := m.find(c.cfg.Name)
+	switch {
+	case c.fault != nil:
+		return nil, c.refused()
+	case c.marked() && c.mark.Share != m.common.Share:
+		return nil, refuse(c, "it belongs to another share (%s); to take its files in as they are, stop that share's server, remove %s/volume.json from it and give --adopt", c.mark.Share, volume.PrivateName)
+	case c.marked() && !c.copied:
+		return m.decideReturn(c, r, named)
+	case named != nil && !isAway(named):
+		return nil, refuse(c, "another volume has that name, at %q; choose another", named.cfg.Dir)
+	case named != nil && c.copied && c.mark.Volume == named.id && adopt:
+		return named, nil
+	case named != nil:
+		return nil, refuse(c, "%s", notMounted(c.cfg.Dir, &volume.Member{Volume: named.id, Name: named.cfg.Name}))
+	case !adopt && c.copied:
+		return nil, refuse(c, "%q is a copy of volume %q; to take it into the share as a volume of its own give --adopt, "+
+			"and under the name of that volume, if it is away, to take its place", c.cfg.Dir, c.mark.Name)
+	case !adopt:
+		return nil, refuse(c, "%q is not a volume yet, it has no %s/volume.json; to take it into the share as it is, give --adopt (its files are not touched)", c.cfg.Dir, volume.PrivateName)
+	}
+	return nil, nil
+}
+
+// decideReturn is decideAddition for a volume of this share.
+func (m *members) decideReturn(c *candidate, r roster, named *candidate) (*candidate, error) {
+	if gone := r.gone(c.mark.Volume); gone != nil {
+		return nil, refuse(c, "%s", removedDisk(c.cfg, gone))
+	}
+	is := m.byID(c.mark.Volume)
+	switch {
+	case is == nil && m.added(c, r) && named == nil: // an addition was cut short after its own marker
+		c.id = c.mark.Volume
+		return nil, nil
+	case is == nil:
+		return nil, refuse(c, "it knows of changes of the list of volumes that this server does not (epoch %d): stop the server and start it with this volume", c.mark.Epoch)
+	case !isAway(is):
+		return nil, refuse(c, "it is volume %q, which is served from %q", is.cfg.Name, is.cfg.Dir)
+	case is != named:
+		return nil, refuse(c, "it is volume %q of this share; give it that name", is.cfg.Name)
+	}
+	return is, nil
+}
+
+// added reports whether c's marker differs from r by c being a member too, and by nothing else.
+func (m *members) added(c *candidate, r roster) bool {
+	all := merge(r, rosterOf(&c.mark))
+	e := all.member(c.mark.Volume)
+	if e == nil || e.Name != c.cfg.Name {
+		return false
+	}
+	rest := slices.DeleteFunc(slices.Clone(all.members), func(o volume.Member) bool { return o.Volume == e.Volume })
+	return slices.Equal(rest, r.members) && slices.Equal(all.removed, r.removed)
+}
+
+// isAway reports whether c is a member that is not to be seen.
+func isAway(c *candidate) bool { return c.vol.State().Health == volume.Away }

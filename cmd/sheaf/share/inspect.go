@@ -62,10 +62,14 @@ const spaceWait = 2 * time.Second
 
 // Volumes implements Inspector.
 func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
-	all := make([]VolumeStatus, 0, len(s.members.all))
+	members, r := s.members.list(), s.members.now()
+	all := make([]VolumeStatus, 0, len(members))
 	seen := map[uint64]bool{}
-	for _, c := range s.members.all {
-		v := volumeStatus(c)
+	for _, c := range members {
+		v := volumeStatus(c, s.members.placeOf(c))
+		if e := r.member(c.id); e != nil {
+			v.Mode = e.Mode.String()
+		}
 		if v.State == volume.Online.String() {
 			v.measure(ctx, c.vol, seen)
 		}
@@ -75,13 +79,13 @@ func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 }
 
 // volumeStatus is what can be said of a volume without asking it.
-func volumeStatus(c *candidate) VolumeStatus {
+func volumeStatus(c *candidate, cfg Volume) VolumeStatus {
 	caps, state, stats := c.vol.Caps(), c.vol.State(), c.vol.Stats()
 	v := VolumeStatus{
-		Name: c.cfg.Name, Dir: c.cfg.Dir, ID: c.vol.ID().String(),
+		Name: cfg.Name, Dir: cfg.Dir, ID: c.vol.ID().String(),
 		State: state.Health.String(), Reason: state.Reason, Since: state.Since.Round(0), Attached: state.Attached,
 		InFlight: stats.InFlight, Waiting: stats.Waiting, Hung: stats.Hung, Refused: stats.Refused,
-		ReadOnly: caps.ReadOnly, Exclusive: c.cfg.Exclusive,
+		ReadOnly: caps.ReadOnly, Exclusive: cfg.Exclusive,
 	}
 	switch {
 	case caps.StrongIdentity:
@@ -162,10 +166,8 @@ func (s *Share) explain(dir vfs.Node, name vfs.Name) *Lookup {
 }
 
 func (s *Share) dirOf(name string) string {
-	for _, c := range s.members.all {
-		if c.cfg.Name == name {
-			return c.cfg.Dir
-		}
+	if c := s.members.find(name); c != nil {
+		return s.members.placeOf(c).Dir
 	}
 	return ""
 }

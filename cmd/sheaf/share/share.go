@@ -153,6 +153,7 @@ func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err e
 func (s *Share) unionOptions() union.Options {
 	o := union.Options{
 		Exclusive: map[volume.ID]bool{},
+		Modes:     map[volume.ID]volume.Mode{},
 		Index:     s.index,
 		Trust:     s.cfg.Trust,
 		Memory:    s.cfg.Memory,
@@ -172,6 +173,9 @@ func (s *Share) unionOptions() union.Options {
 	for _, c := range s.members.all {
 		o.Volumes = append(o.Volumes, c.vol)
 		o.Exclusive[c.vol.ID()] = c.cfg.Exclusive
+		if e := s.members.roster.member(c.id); e != nil {
+			o.Modes[c.vol.ID()] = e.Mode
+		}
 	}
 	return o
 }

@@ -51,6 +51,18 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) error {
 	return http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
+// handleBody answers a request with a body by one value.
+func handleBody[Q any](mux *http.ServeMux, pattern string, f func(context.Context, Q) (any, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		v, err := any(nil), readBody(w, r, &q)
+		if err == nil {
+			v, err = f(r.Context(), q)
+		}
+		reply(w, v, err)
+	})
+}
+
 // handleStream answers a request with a body by a stream.
 func handleStream[Q, I any](mux *http.ServeMux, pattern string, f func(context.Context, Q, func(I)) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -94,6 +106,16 @@ func (c *Client) post(ctx context.Context, path string, q any) (*http.Response, 
 		return nil, fmt.Errorf("ask the server: %w", err)
 	}
 	return resp, nil
+}
+
+// put asks the server with the body q, and takes the one value that it answers.
+func (c *Client) put(ctx context.Context, path string, q, into any) error {
+	resp, err := c.post(ctx, path, q)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return answerOf(resp, path, into)
 }
 
 // stream asks the server with the body q, gives each part of the answer to each, and takes the result.
