@@ -12,13 +12,17 @@ import (
 
 // fresh reports whether n's attributes may be told without asking at the time now. Needs n.mu.
 func (u *Union) fresh(n *node, now int64) bool {
-	if n.attrAt == 0 || n.attrAt <= u.members().cameAt || n.attrAt <= n.doubts.attrs {
+	m := u.members()
+	if n.attrAt == 0 || n.attrAt <= m.cameAt || n.attrAt <= n.doubts.attrs {
 		return false
 	}
 	if now-n.attrAt < u.trust {
 		return true
 	}
-	if u.exempt() {
+	if m.online != m.all && n.on()&m.online == 0 {
+		return false
+	}
+	if m.exempt {
 		return true
 	}
 	for i := range n.copies {
@@ -83,7 +87,7 @@ func (u *Union) refresh(ctx context.Context, n *node) (vfs.Attr, error) {
 		}
 		n.mu.Lock()
 		if len(n.copies) == 1 && n.copies[0].id.Key == st.Key {
-			u.account(n, []volume.Stat{st}, at)
+			u.account(n, n.on(), []volume.Stat{st}, at)
 			a := n.attr
 			n.mu.Unlock()
 			return a, nil
@@ -131,6 +135,10 @@ func (u *Union) reach(ctx context.Context, n *node) (*dirHandle, vfs.Name, volum
 		return nil, vfs.Name{}, volume.Stat{}, &moved{n.node(), -1}
 	}
 	c := n.copies[0]
+	if !u.online().has(c.vol) {
+		n.mu.Unlock()
+		return nil, vfs.Name{}, volume.Stat{}, u.refusal("reach", c.vol)
+	}
 	places := append(make([]place, 0, 4), n.places...)
 	n.mu.Unlock()
 	var unknown error // a place whose directory has to be looked for first
@@ -224,13 +232,17 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 			continue
 		}
 		n.mu.Lock()
-		if n.on() == hs.set() && len(stats) > 0 {
-			u.account(n, stats, at)
+		if n.on()&u.online() == hs.set() && len(stats) > 0 {
+			u.account(n, hs.set(), stats, at)
 			a := n.attr
 			n.mu.Unlock()
 			return a, nil
 		}
+		lost := n.on() & u.away()
 		n.mu.Unlock()
+		if len(stats) == 0 && lost != 0 {
+			return vfs.Attr{}, u.refusal("stat", lost.first())
+		}
 	}
 	return vfs.Attr{}, &moved{n.node(), -1}
 }
@@ -243,16 +255,18 @@ func (u *Union) countDirs(ctx context.Context, n *node) {
 	verified := n == u.root || n.copiesAt > u.members().cameAt || u.online()&^n.on() == 0
 	needed := verified && (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.complete) && n.attr.Size <= listBytes
 	n.mu.Unlock()
-	if needed {
+	if needed && u.doubtful(n) == 0 {
 		_ = u.prove(ctx, n, true) // whoever needs the names gets the error
 	}
 }
 
-// readStamps reads the marks of a directory that is new in memory, for their stamps. Its
-// first attributes are made of them.
+// readStamps reads marks that were not read yet: of a directory that is new in memory for their stamps, of
+// which its first attributes are made, and of any for their attribute epochs.
 func (u *Union) readStamps(ctx context.Context, n *node) error {
+	online := u.online()
 	n.mu.Lock()
-	needed := n.attrAt == 0 && n.attr.Ctime == vfs.Time{} && (len(n.copies) > 1 || n == u.root)
+	first := n.attr.Ctime == vfs.Time{}
+	needed := (len(n.copies) > 1 || n == u.root) && (first && n.attrAt == 0 || !n.leveled(online))
 	n.mu.Unlock()
 	if !needed {
 		return nil
@@ -270,9 +284,11 @@ func (u *Union) readStamps(ctx context.Context, n *node) error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if c := n.copyOn(v); c != nil {
-			if m, ok := decodeMark(u.markKey, b, u.vol(v).id, &c.id); ok && m.node.ID == n.id {
-				c.marked, c.stamp = true, m.stamp
+			m, ok := decodeMark(u.markKey, b, u.vol(v).id, &c.id)
+			if ok = ok && m.node.ID == n.id; ok && (first || c.ctime == vfs.Time{}) {
+				c.stamp = m.stamp
 			}
+			c.marked, c.epoch = ok, max(m.attrEpoch, 1)
 		}
 		return nil
 	})
@@ -334,6 +350,10 @@ func (u *Union) loseCopies(_ context.Context, n *node, lost volset) error {
 	u.rekey(n, gone)
 	u.tell(vfs.Event{Kind: vfs.ForgetNode, Node: n.id})
 	if len(kept) == 0 {
+		if may := u.mayHave(n, u.away()); may != 0 { // then it may live on
+			u.retireHere(n)
+			return u.refusal("stat", may.first())
+		}
 		u.retire(n)
 		return vfs.Stale
 	}
@@ -347,32 +367,39 @@ func (u *Union) loseCopies(_ context.Context, n *node, lost volset) error {
 // storeAttr takes the attributes that came with sightings, if they tell all. Needs n.mu.
 func (u *Union) storeAttr(n *node, seen []sighting, at int64) {
 	if !n.isDir() {
-		u.account(n, []volume.Stat{seen[0].st}, at)
+		u.account(n, n.on(), []volume.Stat{seen[0].st}, at)
 		return
 	}
-	if len(seen) != len(n.copies) || len(seen) > 1 && (n.names == nil || !n.names.complete) { // or nlink is not known
+	online := u.online()
+	if len(n.copies) > 1 && (n.names == nil || !n.names.complete || !n.leveled(online)) { // nlink is not known, or whose mode counts
 		return
 	}
+	var set volset
 	stats := make([]volume.Stat, len(seen))
-	for i := range seen {
-		if seen[i].vol != n.copies[i].vol {
-			return
-		}
+	for i := range seen { // in volume order, as copies are
+		set = set.with(seen[i].vol)
 		stats[i] = seen[i].st
 	}
-	u.account(n, stats, at)
+	if set != n.on()&online {
+		return
+	}
+	u.account(n, set, stats, at)
 }
 
-// account makes n's logical attributes of what its copies, in their order, say. A
-// copy whose ctime has moved since it was last accounted for has really changed:
+// account makes n's logical attributes of what its copies on set, in their order, say. Those that are away
+// count as what they said last. A copy whose ctime has moved since it was last accounted for has really changed:
 // the logical ctime moves too, strictly, and the newest of those whose mtime has moved tells the
 // mtime. Needs n.mu.
-func (u *Union) account(n *node, stats []volume.Stat, at int64) {
+func (u *Union) account(n *node, set volset, stats []volume.Stat, at int64) {
 	m := movement{first: n.attrAt == 0 && n.attr.Ctime == vfs.Time{}, newest: -1, dated: -1}
-	for i := range stats {
-		n.observe(&m, i, &stats[i])
+	k := 0
+	for i := range n.copies {
+		if set.has(n.copies[i].vol) {
+			n.observe(&m, i, &stats[k])
+			k++
+		}
 	}
-	u.compose(n, stats)
+	u.compose(n, set, stats)
 	n.conclude(&m)
 	n.attrAt = at
 }
@@ -386,13 +413,17 @@ type movement struct {
 // observe notes what copy i says now. Needs n.mu.
 func (n *node) observe(m *movement, i int, st *volume.Stat) {
 	c := &n.copies[i]
-	redated := m.first || c.mtime != st.Mtime
+	fresh := m.first || c.ctime == vfs.Time{} // never accounted for
+	redated := fresh || c.mtime != st.Mtime
 	moved := redated || c.ctime != st.Ctime // a coarse clock may stand still over a change
 	if moved {
 		c.changed = st.Ctime
-		if m.first && c.stamp.holds(st) {
+		if fresh && c.stamp.holds(st) {
 			c.changed = c.stamp.ctime
 		}
+	}
+	if fresh && !m.first && c.changed.Compare(n.attr.Ctime) <= 0 { // it was away; the others have moved on
+		moved, redated = false, false
 	}
 	c.ctime, c.mtime = st.Ctime, st.Mtime
 	if moved && (m.newest < 0 || n.copies[m.newest].older(c)) {
@@ -430,24 +461,31 @@ func (n *node) moveCtime(t vfs.Time, first bool) {
 	n.attr.Ctime = n.attr.Ctime.Next()
 }
 
-// settled notes the physical times of copies, in their order, after a change of ours that is
+// settled notes the physical times of the copies on set, in their order, after a change of ours that is
 // none to a client: a mark was set, a copy made, times put right. Needs n.mu.
-func (u *Union) settled(n *node, stats []volume.Stat, at int64) {
-	for i := range stats {
-		c, st := &n.copies[i], &stats[i]
-		c.ctime, c.mtime = st.Ctime, st.Mtime
+func (u *Union) settled(n *node, set volset, stats []volume.Stat, at int64) {
+	k := 0
+	for i := range n.copies {
+		if c := &n.copies[i]; set.has(c.vol) {
+			c.ctime, c.mtime = stats[k].Ctime, stats[k].Mtime
+			k++
+		}
 	}
-	u.compose(n, stats)
+	u.compose(n, set, stats)
 	n.attrAt = at
 }
 
 // compose sets all but ctime and mtime. Needs n.mu.
-func (u *Union) compose(n *node, stats []volume.Stat) {
-	if len(stats) > 1 {
-		for i := range stats {
-			n.copies[i].keep(&stats[i])
+func (u *Union) compose(n *node, set volset, stats []volume.Stat) {
+	if len(n.copies) > 1 {
+		k := 0
+		for i := range n.copies {
+			if set.has(n.copies[i].vol) {
+				n.copies[i].keep(&stats[k])
+				k++
+			}
 		}
-		n.composeDir()
+		n.composeDir(u.online())
 		return
 	}
 	n.composeOf(&stats[0])
@@ -474,16 +512,17 @@ func (c *copyOf) keep(st *volume.Stat) {
 }
 
 // composeDir is compose of a directory with several copies, by what they said last. Needs n.mu.
-func (n *node) composeDir() {
-	home := &n.copies[0]
-	if c := n.copyOn(n.home); c != nil {
-		home = c
+func (n *node) composeDir(online volset) {
+	if c := n.copyOn(n.acting(online)); c != nil && c.last != nil {
+		n.composeOf(c.last)
 	}
-	n.composeOf(home.last)
 	a := &n.attr
 	a.Size, a.Used, a.Nlink = 0, 0, 0
 	for i := range n.copies {
 		st := n.copies[i].last
+		if st == nil { // away, and not seen before
+			continue
+		}
 		a.Size = max(a.Size, st.Size) // not the sum: a copy made on demand must not show
 		a.Used += st.Used
 		a.Nlink = max(a.Nlink, st.Nlink)
@@ -611,7 +650,7 @@ func (u *Union) aclsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, erro
 		return vfs.ACLs{}, vfs.Again
 	}
 	n.mu.Lock()
-	v, changes := n.aclVolume(), n.changes
+	v, changes := n.aclVolume(u.online()), n.changes
 	var asOf vfs.Time
 	if c := n.copyOn(v); c != nil {
 		asOf = c.ctime
@@ -630,9 +669,9 @@ func (u *Union) aclsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, erro
 }
 
 // aclVolume is the volume whose copy has n's lists. Needs n.mu.
-func (n *node) aclVolume() int {
+func (n *node) aclVolume(online volset) int {
 	if n.isDir() || len(n.copies) == 0 {
-		return n.home
+		return n.acting(online)
 	}
 	return n.copies[0].vol
 }
@@ -646,7 +685,7 @@ func (u *Union) peekACLs(n *node) (vfs.ACLs, bool) {
 
 // heldACLs is peekACLs for who holds n.mu.
 func (u *Union) heldACLs(n *node) (vfs.ACLs, bool) {
-	v := n.aclVolume()
+	v := n.aclVolume(u.online())
 	c := n.copyOn(v)
 	if n.typ == vfs.Symlink || c == nil || !u.vol(v).can().ACLs {
 		return vfs.ACLs{}, true

@@ -2,6 +2,7 @@ package union
 
 import (
 	"errors"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -41,5 +42,180 @@ func (u *Union) knownOf(d *node) volset {
 func (u *Union) uncertain(d *node, name vfs.Name, vols volset, err error) {
 	if !isAway(err) {
 		u.distrustName(d, name, vols)
+	}
+}
+
+// refusal is what a call gets that needs the volume at position v, which is away.
+func (u *Union) refusal(op string, v int) error {
+	o := u.vol(v)
+	e := &volume.AwayError{Op: op, Volume: o.name, State: volume.StateOf(o.v), Status: vfs.Jukebox}
+	if s := o.refused.Load(); s != nil {
+		e.State = *s
+		if time.Since(s.Since) >= u.opt.OfflineWait {
+			e.Status = vfs.IO
+		}
+	}
+	return e
+}
+
+// doubtful are the away volumes of which it is not known what names they have in the directory d: those
+// whose copy was not listed, and those that may have a copy.
+func (u *Union) doubtful(d *node) volset {
+	away := u.away()
+	if away == 0 {
+		return 0
+	}
+	d.mu.Lock()
+	rest := away &^ u.knownOf(d)
+	has := d.on()
+	d.mu.Unlock()
+	return rest&has | u.mayHave(d, rest&^has)
+}
+
+// mayHave are those of the away volumes s, which d has no copy on as far as memory knows, that
+// may have one all the same. That they have none is told by the names that stand of its parent, or
+// because that has no copy there either: the root has one everywhere.
+func (u *Union) mayHave(d *node, s volset) (may volset) {
+	d.refs.Add(1)
+	for range scanDepth {
+		if s == 0 || d == u.root {
+			d.put()
+			return may | s
+		}
+		d.mu.Lock()
+		var at place
+		if len(d.places) > 0 && !d.gone {
+			at = d.places[0]
+		}
+		d.mu.Unlock()
+		d.put()
+		if at.name.IsZero() {
+			return may | s
+		}
+		parent, err := u.known(at.dir)
+		if err != nil { // it is looked for when it is needed; until then nothing is known
+			return may | s
+		}
+		d = parent
+		d.mu.Lock()
+		has, known := d.on()&s, u.knownOf(d)&s
+		if d.names != nil {
+			if e := d.names.byName[at.name]; e != nil {
+				may |= e.vols & known
+			}
+		}
+		d.mu.Unlock()
+		may |= has &^ known
+		s &^= has
+	}
+	d.put()
+	return may | s
+}
+
+// whole is an error if a copy of the directory n is away, or may be.
+func (u *Union) whole(op string, n *node) error {
+	away := u.away()
+	if away == 0 || !n.isDir() {
+		return nil
+	}
+	on := n.volumes()
+	if missing := on&away | u.mayHave(n, away&^on); missing != 0 {
+		return u.refusal(op, missing.first())
+	}
+	return nil
+}
+
+// stands are the away volumes that have name in d by what is known of them, and whether they have directories
+// there. Needs d.mu.
+func (u *Union) stands(d *node, name vfs.Name) (vols volset, dirs bool) {
+	if d.names == nil {
+		return 0, false
+	}
+	e := d.names.byName[name]
+	if e == nil {
+		return 0, false
+	}
+	return e.vols & u.away(), e.typ == vfs.Directory
+}
+
+// missing is what a look-up of name in d comes to when no copy that can be asked has it: NoEnt if the volumes that are
+// away are known not to have it either.
+func (u *Union) missing(d *node, name vfs.Name) error {
+	if u.away() == 0 {
+		return vfs.NoEnt
+	}
+	d.mu.Lock()
+	has, _ := u.stands(d, name)
+	d.mu.Unlock()
+	if has == 0 {
+		has = u.doubtful(d)
+	}
+	if has == 0 {
+		return vfs.NoEnt
+	}
+	return u.refusal("look up", has.first())
+}
+
+// claimed is an error if name in d belongs to an object on a volume that is away, though others that were seen have it too:
+// they are losers of a conflict, or came to the name while the volume was away.
+func (u *Union) claimed(d *node, name vfs.Name, seen []sighting) error {
+	away := u.away()
+	if away == 0 || len(seen) == 0 {
+		return nil
+	}
+	d.mu.Lock()
+	has, dirs := u.stands(d, name)
+	if e := d.names; e != nil && has != 0 && e.byName[name].phys != name {
+		has = 0 // under another name of its own
+	}
+	known := u.knownOf(d)
+	d.mu.Unlock()
+	if id, ok := u.pins.get(d.id, name); ok {
+		if v := u.volumeByID(id); v != nil && away.has(v.i) && !known.has(v.i) {
+			has, dirs = volset(0).with(v.i), false
+		}
+	}
+	if has == 0 || dirs && allDirs(seen) {
+		return nil
+	}
+	return u.refusal("look up", has.first())
+}
+
+// standing is what there is to go by of the copies of a directory that are away.
+type standing struct {
+	vols    volset  // those whose names are known
+	entries []entry // their names; vols of each are of these only
+}
+
+// stayBatch is for how many entries a directory's mutex is held at a time.
+const stayBatch = 256
+
+// stay takes the names of d's copies that are away by m, and known, out of its table.
+func (u *Union) stay(d *node, m *members) (s standing) {
+	away := m.all &^ m.online
+	if away == 0 {
+		return s
+	}
+	var page [stayBatch]*entry
+	for after := vfs.Cookie(0); ; {
+		d.mu.Lock()
+		s.vols = u.knownOf(d) & away
+		if s.vols == 0 {
+			d.mu.Unlock()
+			return standing{}
+		}
+		got := d.names.order.after(after, page[:0], stayBatch)
+		for _, e := range got {
+			if on := e.vols & s.vols; on != 0 {
+				k := *e
+				k.vols = on
+				s.entries = append(s.entries, k)
+			}
+			after = e.cookie
+		}
+		d.mu.Unlock()
+		if len(got) < stayBatch {
+			return s
+		}
 	}
 }

@@ -57,7 +57,7 @@ func (u *Union) lookBefore(ctx context.Context, d *node, hs handles, since int64
 // seen as soon as if nothing had been changed.
 func (u *Union) refreshOn(ctx context.Context, d *node, hs handles) (vfs.Attr, error) {
 	d.mu.Lock()
-	suffices := d.allTold(hs)
+	suffices := d.allTold(hs, u.online())
 	d.mu.Unlock()
 	if !suffices {
 		return u.refresh(ctx, d)
@@ -68,7 +68,7 @@ func (u *Union) refreshOn(ctx context.Context, d *node, hs handles) (vfs.Attr, e
 	}
 	set := hs.set()
 	d.mu.Lock()
-	if lostCopies(stats, set) != 0 || !d.allTold(hs) {
+	if lostCopies(stats, set) != 0 || !d.allTold(hs, u.online()) {
 		d.mu.Unlock()
 		return u.refresh(ctx, d)
 	}
@@ -79,19 +79,22 @@ func (u *Union) refreshOn(ctx context.Context, d *node, hs handles) (vfs.Attr, e
 		d.observe(&m, c, &stats[i])
 		d.copies[c].keep(&stats[i])
 	}
-	d.composeDir()
+	d.composeDir(u.online())
 	d.conclude(&m)
 	return d.attr, nil
 }
 
-// allTold reports whether d has several copies, among them those in hs, and what each said when it was last
+// allTold reports whether d has several copies, among them those in hs, and what each that is there said when it was last
 // accounted for is known. Needs d.mu.
-func (d *node) allTold(hs handles) bool {
+func (d *node) allTold(hs handles, online volset) bool {
 	if d.gone || d.attrAt == 0 || len(d.copies) < 2 {
 		return false
 	}
 	for i := range d.copies {
 		c := &d.copies[i]
+		if !online.has(c.vol) {
+			continue
+		}
 		if c.last == nil || c.last.Ctime != c.ctime || c.last.Mtime != c.mtime {
 			return false
 		}

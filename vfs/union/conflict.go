@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -73,7 +74,7 @@ func (u *Union) uniqueNames(all []*entry) []*entry {
 
 // arrange makes entries of what the copies of d list as name: one, unless objects that are not
 // all directories meet there.
-func (u *Union) arrange(ctx context.Context, d *node, name vfs.Name, seen []seenEntry) ([]*entry, error) {
+func (u *Union) arrange(ctx context.Context, d *node, name vfs.Name, seen []seenEntry, away volset) ([]*entry, error) {
 	if len(seen) == 1 {
 		s := seen[0]
 		return []*entry{{name: name, phys: name, vols: volset(0).with(s.vol), ino: s.e.Ino, typ: s.e.Type}}, nil
@@ -87,15 +88,24 @@ func (u *Union) arrange(ctx context.Context, d *node, name vfs.Name, seen []seen
 	if dirs {
 		return []*entry{{name: name, phys: name, vols: vols, ino: seen[0].e.Ino, typ: vfs.Directory}}, nil
 	}
-	hs, err := u.dirsAt(ctx, d, vols)
+	hs, err := u.dirsAt(ctx, d, vols&^away)
 	if err != nil {
 		return nil, err
 	}
 	defer hs.release()
 	sights, err := u.lookAll(ctx, hs, name)
-	if err != nil || len(sights) == 0 {
+	if err != nil {
 		return nil, err
 	}
+	for _, s := range seen { // what is away counts as what it was
+		if away.has(s.vol) {
+			sights = append(sights, sighting{vol: s.vol, st: volume.Stat{Type: s.e.Type, Key: volume.Key{Ino: s.e.Ino}}})
+		}
+	}
+	if len(sights) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(sights, func(a, b sighting) int { return a.vol - b.vol })
 	mine, others, err := u.split(ctx, d, name, sights)
 	if err != nil {
 		return nil, err
@@ -215,6 +225,9 @@ func (p *pins) set(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name,
 	u.log.Warn("objects of several volumes have one name; all but one are shown under another", "op", "conflict", "node", dir, "name", name.String(), "holder", u.vol(holder).name)
 	for i := range seen {
 		v := u.vol(seen[i].vol)
+		if !u.online().has(v.i) { // the other has it
+			continue
+		}
 		if err := p.write(ctx, v, k, id); err != nil {
 			u.log.Warn("conflict cannot be pinned; another order of volumes would give the name away", "op", "conflict", "volume", v.name, "name", name.String(), "err", err)
 		}
@@ -242,29 +255,25 @@ func (p *pins) drop(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name
 		return
 	}
 	for _, v := range u.members().vols {
+		if !u.online().has(v.i) { // it is not concerned, else the name could not have become free
+			continue
+		}
 		if err := v.removePrivate(ctx, conflictsName, k.fileName()); err != nil {
 			u.log.Warn("pin of a conflict that has ended cannot be removed", "op", "conflict", "volume", v.name, "name", name.String(), "err", err)
 		}
 	}
 }
 
-// load reads the pins of all volumes; where they differ the first volume's counts.
-func (p *pins) load(ctx context.Context, u *Union) error {
-	p.m = make(map[pinKey]volume.ID)
-	for _, v := range u.members().vols {
-		err := v.eachPrivate(ctx, conflictsName, func(name vfs.Name, b []byte) {
-			if path.Ext(name.String()) != ".json" {
-				return
-			}
-			if err := p.read(b); err != nil {
-				u.log.Warn("pin cannot be read", "op", "conflict", "volume", v.name, "file", name.String(), "err", err)
-			}
-		})
-		if err != nil {
-			return err
+// loadFrom reads the pins of v. Where they differ from those of another volume, that which was read first counts.
+func (p *pins) loadFrom(ctx context.Context, u *Union, v *vol) error {
+	return v.eachPrivate(ctx, conflictsName, func(name vfs.Name, b []byte) {
+		if path.Ext(name.String()) != ".json" {
+			return
 		}
-	}
-	return nil
+		if err := p.read(b); err != nil {
+			u.log.Warn("pin cannot be read", "op", "conflict", "volume", v.name, "file", name.String(), "err", err)
+		}
+	})
 }
 
 func (p *pins) read(b []byte) error {
@@ -272,6 +281,8 @@ func (p *pins) read(b []byte) error {
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if _, ok := p.m[k]; !ok {
 		p.m[k] = holder
 	}

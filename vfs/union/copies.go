@@ -138,6 +138,7 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 
 // bearCopy is steps 2 to 4 of makeCopy.
 func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at place, ca *vfs.Attr, acls vfs.ACLs) error {
+	opening := u.vol(v).opening.Load()
 	h, err := u.dirAt(ctx, parent, v)
 	if err != nil {
 		return err
@@ -152,7 +153,10 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 		return unfit(err)
 	}
 	// Step 3. The copy counts as changed when the directory was.
-	m := mark{node: child.node(), epoch: 1, attrEpoch: 1, stamp: stamp{ca.Ctime, st.Mtime, st.Mode, st.UID, st.GID}}
+	child.mu.Lock()
+	epoch := child.epoch()
+	child.mu.Unlock()
+	m := mark{node: child.node(), epoch: 1, attrEpoch: epoch, stamp: stamp{ca.Ctime, st.Mtime, st.Mode, st.UID, st.GID}}
 	err = d.SetMark(ctx, m.encode(u.markKey, u.vol(v).id, &id))
 	if err == nil {
 		err = d.Sync(ctx)
@@ -165,7 +169,7 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	}
 	s := sighting{vol: v, st: st, id: id, trusted: old(id.Key), node: child.node(), mark: m, marked: true}
 	u.gainCopy(child, s, at, true)
-	nh, err := u.keepDir(child, v, id, d)
+	nh, err := u.keepDir(child, v, id, d, opening)
 	if err == nil {
 		nh.release()
 	}
@@ -200,7 +204,7 @@ func (u *Union) alignTimes(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	var todo volset
 	for _, c := range n.copies {
-		if len(n.copies) > 1 && c.mtime != n.attr.Mtime {
+		if len(n.copies) > 1 && c.mtime != n.attr.Mtime && u.online().has(c.vol) {
 			todo = todo.with(c.vol)
 		}
 	}
@@ -287,10 +291,10 @@ func (u *Union) settleDir(ctx context.Context, n *node) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.on() != hs.set() {
+	if n.on()&u.online() != hs.set() {
 		return &moved{n.node(), -1}
 	}
-	u.settled(n, stats, at)
+	u.settled(n, hs.set(), stats, at)
 	return nil
 }
 
@@ -300,7 +304,11 @@ func (u *Union) settleDir(ctx context.Context, n *node) error {
 func (u *Union) markCopies(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	var todo []copyOf
+	online := u.online()
 	for _, c := range n.copies {
+		if !online.has(c.vol) {
+			continue // it is marked when it is seen again
+		}
 		if !c.marked && c.vol == n.home {
 			todo = append([]copyOf{c}, todo...)
 		} else if !c.marked {
@@ -343,7 +351,7 @@ func (u *Union) markCopy(ctx context.Context, n *node, c copyOf, h *dirHandle) e
 		return err
 	}
 	n.mu.Lock()
-	m := mark{home: c.vol == n.home, node: n.node(), epoch: 1, attrEpoch: 1}
+	m := mark{home: c.vol == n.home, node: n.node(), epoch: 1, attrEpoch: max(c.epoch, 1)}
 	m.stamp = stamp{c.changed, st.Mtime, st.Mode, st.UID, st.GID}
 	if n.newest() == c.vol {
 		m.stamp.ctime = n.attr.Ctime
@@ -360,7 +368,7 @@ func (u *Union) setMark(ctx context.Context, n *node, c copyOf, h *dirHandle, m 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if k := n.copyOn(c.vol); k != nil && k.id == c.id {
-		k.marked, k.stamp = true, m.stamp
+		k.marked, k.stamp, k.epoch = true, m.stamp, m.attrEpoch
 	}
 	return nil
 }
@@ -384,8 +392,9 @@ func (n *node) newest() int {
 func (u *Union) unstamp(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	var todo []copyOf
+	online := u.online()
 	for _, c := range n.copies {
-		if c.stamp != (stamp{}) {
+		if c.stamp != (stamp{}) && online.has(c.vol) {
 			todo = append(todo, c)
 		}
 	}
@@ -396,7 +405,7 @@ func (u *Union) unstamp(ctx context.Context, n *node) error {
 		if err != nil {
 			return err
 		}
-		err = u.setMark(ctx, n, c, h, mark{home: c.vol == home, node: n.node(), epoch: 1, attrEpoch: 1})
+		err = u.setMark(ctx, n, c, h, mark{home: c.vol == home, node: n.node(), epoch: 1, attrEpoch: max(c.epoch, 1)})
 		h.release()
 		if err != nil {
 			return err
@@ -412,10 +421,11 @@ func (u *Union) markLater(ctx context.Context, n *node) {
 	if !n.isDir() {
 		return
 	}
+	online := u.online()
 	n.mu.Lock()
-	todo := false
+	todo := n.behind(online) != 0
 	for i := range n.copies {
-		todo = todo || len(n.copies) > 1 && !n.copies[i].marked
+		todo = todo || len(n.copies) > 1 && !n.copies[i].marked && online.has(n.copies[i].vol)
 	}
 	n.mu.Unlock()
 	if !todo {
@@ -430,10 +440,11 @@ func (u *Union) markLater(ctx context.Context, n *node) {
 	if err == nil {
 		u.begin(n)
 		defer u.end(n)
-		err = u.markCopies(context.WithoutCancel(ctx), n)
+		ctx = context.WithoutCancel(ctx)
+		err = errors.Join(u.markCopies(ctx, n), u.level(ctx, n))
 	}
 	if err != nil {
 		u.stats.unmarked.Add(1)
-		u.log.Warn("directory on several volumes cannot be marked", "op", "mark", "node", n.id, "err", err)
+		u.log.Warn("directory on several volumes cannot be marked, or brought to one mode and owner", "op", "mark", "node", n.id, "err", err)
 	}
 }

@@ -15,7 +15,9 @@ type dirHandle struct {
 	d     volume.Dir
 	n     *node
 	vol   int
-	fixed bool // a volume's root: never closed
+	fixed bool // a volume's root: never closed, and the same over all openings
+
+	opening uint64 // State.Attached of the volume, at most, that it is open of
 
 	refs   atomic.Int32 // from 0 only under n.mu
 	hot    atomic.Bool
@@ -101,6 +103,28 @@ func (c *dirCache) doom(h *dirHandle) {
 			return
 		}
 	}
+}
+
+// cutOn takes out the handles that are open of another opening of volume v than that.
+func (c *dirCache) cutOn(v int, opening uint64) (out []*dirHandle) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	kept := c.ring[:0]
+	for _, h := range c.ring {
+		if h.vol != v || h.opening == opening {
+			kept = append(kept, h)
+			continue
+		}
+		h.n.mu.Lock()
+		if k := h.n.copyOn(v); k != nil && k.dir == h {
+			k.dir = nil
+		}
+		h.n.mu.Unlock()
+		out = append(out, h)
+	}
+	clear(c.ring[len(kept):])
+	c.ring = kept
+	return out
 }
 
 // closeAll closes every handle; nobody uses any.
@@ -205,6 +229,7 @@ func (u *Union) dirDown(ctx context.Context, n *node, v, depth int) (*dirHandle,
 	if depth > scanDepth {
 		return nil, &moved{n.node(), v}
 	}
+	opening := u.vol(v).opening.Load()
 	n.mu.Lock()
 	c := n.copyOn(v)
 	if n.gone || c == nil {
@@ -214,6 +239,10 @@ func (u *Union) dirDown(ctx context.Context, n *node, v, depth int) (*dirHandle,
 			return nil, vfs.Stale
 		}
 		return nil, errNoCopy
+	}
+	if !u.online().has(v) {
+		n.mu.Unlock()
+		return nil, u.refusal("open directory", v)
 	}
 	if h := c.dir; h != nil {
 		h.refs.Add(1)
@@ -236,7 +265,7 @@ func (u *Union) dirDown(ctx context.Context, n *node, v, depth int) (*dirHandle,
 	if err != nil {
 		return nil, err
 	}
-	return u.keepDir(n, v, want, d)
+	return u.keepDir(n, v, want, d, opening)
 }
 
 // openBeneath opens the directory at a place and sees that it is the one wanted.
@@ -277,9 +306,9 @@ func (u *Union) openBeneath(ctx context.Context, n *node, at place, v int, want 
 }
 
 // keepDir puts an open copy into the cache and gives a reference to it, or to one
-// that another has put there meanwhile.
-func (u *Union) keepDir(n *node, v int, id volume.Identity, d volume.Dir) (*dirHandle, error) {
-	h := &dirHandle{d: d, n: n, vol: v}
+// that another has put there meanwhile. opening is that of the volume as it was before it was opened.
+func (u *Union) keepDir(n *node, v int, id volume.Identity, d volume.Dir, opening uint64) (*dirHandle, error) {
+	h := &dirHandle{d: d, n: n, vol: v, opening: opening}
 	h.refs.Store(1)
 	h.hot.Store(true)
 	n.mu.Lock()
@@ -299,6 +328,9 @@ func (u *Union) keepDir(n *node, v int, id volume.Identity, d volume.Dir) (*dirH
 	c.dir = h
 	n.mu.Unlock()
 	u.dirs.add(h)
+	if u.vol(v).opening.Load() != opening { // it went, perhaps after what was open of it was dropped
+		u.dropOpen(u.vol(v))
+	}
 	return h, nil
 }
 

@@ -18,6 +18,10 @@ type openFile struct {
 	n     *node
 	write bool // opened for writing too
 
+	vol     int         // where n lay when it was opened
+	opening uint64      // State.Attached of the volume, at most, that it is open of
+	lost    atomic.Bool // its opening ended: there is nothing to flush it to
+
 	refs   atomic.Int32 // from 0 only under n.mu
 	hot    atomic.Bool
 	doomed atomic.Bool
@@ -112,6 +116,7 @@ func (t *fileTable) get(ctx context.Context, u *Union, n *node, write bool) (*op
 		}
 		f.release(u)
 	}
+	opening := u.openingOf(n)
 	h, phys, _, err := u.reach(ctx, n)
 	if err != nil {
 		return nil, err
@@ -148,13 +153,13 @@ func (t *fileTable) get(ctx context.Context, u *Union, n *node, write bool) (*op
 		}
 		return nil, err
 	}
-	return t.keep(u, n, f, write), nil
+	return t.keep(u, n, f, write, h.vol, opening), nil
 }
 
 // keep puts an open file into the table and gives a reference to it, or to a better one
-// that is there.
-func (t *fileTable) keep(u *Union, n *node, f volume.File, write bool) *openFile {
-	o := &openFile{f: f, n: n, write: write}
+// that is there. opening is that of its volume as it was before it was opened.
+func (t *fileTable) keep(u *Union, n *node, f volume.File, write bool, vol int, opening uint64) *openFile {
+	o := &openFile{f: f, n: n, write: write, vol: vol, opening: opening}
 	o.refs.Store(1)
 	o.hot.Store(true)
 	n.mu.Lock()
@@ -176,6 +181,9 @@ func (t *fileTable) keep(u *Union, n *node, f volume.File, write bool) *openFile
 		t.drop(u, old)
 	}
 	t.add(u, o)
+	if u.vol(vol).opening.Load() != opening { // it went, perhaps after what was open of it was dropped
+		u.dropOpen(u.vol(vol))
+	}
 	return o
 }
 
@@ -289,10 +297,54 @@ func (t *fileTable) close(u *Union, f *openFile) {
 	if !f.closed.CompareAndSwap(false, true) {
 		return
 	}
-	if f.dirty() && !f.n.isGone() {
+	if f.dirty() && !f.n.isGone() && !f.lost.Load() {
 		_ = f.flush(u.background, u) // a failure changed the verifier and was logged: COMMIT will tell
 	}
 	u.closeClean(f.n, f.f)
+}
+
+// cutOn takes out the files that are open of another opening of volume v than that. What was not flushed is lost, which
+// the verifier has told.
+func (t *fileTable) cutOn(v int, opening uint64) (out []*openFile) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept := t.ring[:0]
+	for _, f := range t.ring {
+		if f.vol != v || f.opening == opening {
+			kept = append(kept, f)
+			continue
+		}
+		f.lost.Store(true)
+		f.n.mu.Lock()
+		if f.n.file == f {
+			f.n.file = nil
+		}
+		f.n.mu.Unlock()
+		out = append(out, f)
+	}
+	clear(t.ring[len(kept):])
+	t.ring = kept
+	return out
+}
+
+// dirtyOn reports whether a file of volume v has uncommitted writes.
+func (t *fileTable) dirtyOn(v int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.ring {
+		if f.vol == v && f.dirty() {
+			return true
+		}
+	}
+	return false
+}
+
+// openingOf is the opening of the volume that n, which is no directory, lies on.
+func (u *Union) openingOf(n *node) uint64 {
+	if v := n.volumes().first(); v >= 0 {
+		return u.vol(v).opening.Load()
+	}
+	return 0
 }
 
 // closeAll flushes and closes every file; nobody uses any.
@@ -507,7 +559,10 @@ func (u *Union) Commit(ctx context.Context, w *vfs.Who, vn vfs.Node, _, _ uint64
 	if err := perm.WriteFile(w, &a, acl); err != nil {
 		return v, ch, err
 	}
-	if f := u.files.peek(n); f != nil { // without one, all was flushed before it was closed
+	if on := n.volumes().first(); on >= 0 && !u.online().has(on) {
+		return vfs.Verifier{}, ch, u.refusal("commit", on)
+	}
+	if f := u.files.peek(n); f != nil { // without one, all was flushed before it was closed, or the verifier tells
 		err = f.flush(ctx, u)
 		f.release(u)
 	}

@@ -100,12 +100,22 @@ func (u *Union) proved(d *node) bool {
 // fillNames proves by versions that d's table still holds, or lists every copy. The
 // caller holds a lease on d, and d.fill.
 func (u *Union) fillNames(ctx context.Context, d *node) error {
+	if err := u.closedDir(ctx, d.id); err != nil {
+		return err
+	}
 	for range searches {
-		hs, err := u.dirsAt(ctx, d, u.online())
+		m := u.members()
+		if unknown := u.doubtful(d); unknown != 0 {
+			return u.refusal("list", unknown.first())
+		}
+		hs, err := u.dirsAt(ctx, d, m.online)
 		if err != nil {
 			return err
 		}
-		again, err := u.fillFrom(ctx, d, hs)
+		if left := d.volumes() &^ m.online; hs.set() == 0 && left != 0 {
+			return u.refusal("list", left.first())
+		}
+		again, err := u.fillFrom(ctx, d, m, hs)
 		hs.release()
 		if err != nil || !again {
 			return err
@@ -115,7 +125,7 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 }
 
 // fillFrom is fillNames by open copies; again says that the set of copies changed.
-func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, err error) {
+func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (again bool, err error) {
 	u.cover(ctx, d, hs)
 	asOf := u.now()
 	since := asOf
@@ -131,7 +141,7 @@ func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, 
 	if lost := lostCopies(stats, hs.set()); lost != 0 {
 		return true, u.loseCopies(ctx, d, lost)
 	}
-	if u.stillProved(d, hs.set(), stats, asOf) {
+	if u.stillProved(d, m, hs.set(), stats, asOf) {
 		return false, nil
 	}
 	got := make([]listing, len(hs))
@@ -143,33 +153,33 @@ func (u *Union) fillFrom(ctx context.Context, d *node, hs handles) (again bool, 
 	if err != nil {
 		return false, err
 	}
-	err = u.adoptListing(ctx, d, hs.set(), got, asOf, since)
+	err = u.adoptListing(ctx, d, m, hs.set(), got, asOf, since)
 	u.charge(0) // a long listing may be too much
 	return false, err
 }
 
 // stillProved reports whether equal versions prove that the table is what the copies
 // hold, and notes that it is fresh.
-func (u *Union) stillProved(d *node, set volset, stats []volume.Stat, asOf int64) bool {
+func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat, asOf int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := d.names
-	if t == nil || !t.complete || !t.provable || d.on() != set {
+	if t == nil || !t.provable || d.on()&m.online != set || set&^u.knownOf(d) != 0 {
 		return false
 	}
-	for i := range stats {
-		c := &d.copies[i]
-		if u.vol(c.vol).exclusive {
+	for i, v := range set.list() {
+		c := d.copyOn(v)
+		if u.vol(v).exclusive && t.complete {
 			continue
 		}
 		if c.own || c.version != stats[i].Version() {
 			return false
 		}
 	}
-	t.asOf = asOf
+	t.complete, t.asOf = true, asOf
 	u.askedNames(d, asOf)
 	if !d.changing {
-		u.account(d, stats, u.now())
+		u.account(d, set, stats, u.now())
 	}
 	return true
 }
@@ -227,8 +237,9 @@ func (u *Union) quiet(v int, st *volume.Stat) bool {
 }
 
 // adoptListing makes the table of d from what the copies listed.
-func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []listing, asOf, since int64) error {
-	raw, err := u.combine(ctx, d, set, got)
+func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volset, got []listing, asOf, since int64) error {
+	stay := u.stay(d, m)
+	raw, err := u.combine(ctx, d, set, got, stay)
 	if err != nil {
 		return err
 	}
@@ -238,18 +249,21 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 	}
 	t := newNames()
 	t.complete, t.asOf, t.provable = true, asOf, true
-	t.known, t.since = set, since
+	t.known, t.since = set|stay.vols, since
 	for _, e := range fresh {
 		t.put(e)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.on() != set {
+	if d.on()&m.online != set || stay.vols&^u.knownOf(d) != 0 {
 		return &moved{d.node(), -1}
 	}
 	stats := make([]volume.Stat, 0, set.count())
 	for i := range d.copies {
 		c := &d.copies[i]
+		if !set.has(c.vol) {
+			continue
+		}
 		l := &got[c.vol]
 		c.version, c.own = l.version, false
 		t.provable = t.provable && l.provable
@@ -264,7 +278,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 	d.names = t
 	u.askedNames(d, asOf)
 	if !d.changing {
-		u.account(d, stats, u.now())
+		u.account(d, set, stats, u.now())
 	}
 	u.memory.Add(t.charge() - before)
 	return nil
@@ -272,13 +286,13 @@ func (u *Union) adoptListing(ctx context.Context, d *node, set volset, got []lis
 
 // combine merges the copies' listings by name; conflicts are settled. What was known of
 // names that are the same still is kept.
-func (u *Union) combine(ctx context.Context, d *node, set volset, got []listing) ([]*entry, error) {
-	total := 0
+func (u *Union) combine(ctx context.Context, d *node, set volset, got []listing, stay standing) ([]*entry, error) {
+	total := len(stay.entries)
 	for i := range got {
 		total += len(got[i].entries)
 	}
 	all := make([]*entry, 0, total)
-	if set.count() == 1 {
+	if set.count() == 1 && stay.vols == 0 {
 		v := set.first()
 		for _, e := range got[v].entries {
 			all = append(all, &entry{name: e.Name, phys: e.Name, vols: volset(0).with(v), ino: e.Ino, typ: e.Type})
@@ -292,8 +306,13 @@ func (u *Union) combine(ctx context.Context, d *node, set volset, got []listing)
 			byName[e.Name] = append(byName[e.Name], seenEntry{v, e})
 		}
 	}
+	for _, e := range stay.entries {
+		for _, v := range e.vols.list() {
+			byName[e.phys] = append(byName[e.phys], seenEntry{v, volume.Entry{Name: e.phys, Ino: e.ino, Type: e.typ}})
+		}
+	}
 	for name, seen := range byName {
-		es, err := u.arrange(ctx, d, name, seen)
+		es, err := u.arrange(ctx, d, name, seen, stay.vols)
 		if err != nil {
 			return nil, err
 		}
@@ -498,11 +517,12 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 	return u.lookForCopies(ctx, parent, d, at, min(asOf, now))
 }
 
-// foreign are the volumes beside s on which another process may make something.
+// foreign are the volumes beside s, of those that are there, on which another process may make something.
 func (u *Union) foreign(s volset) volset {
 	var f volset
-	for _, v := range u.members().vols {
-		if !s.has(v.i) && !v.exclusive {
+	m := u.members()
+	for _, v := range m.vols {
+		if !s.has(v.i) && !v.exclusive && m.online.has(v.i) {
 			f = f.with(v.i)
 		}
 	}

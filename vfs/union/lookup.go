@@ -178,7 +178,9 @@ func (u *Union) ready(ctx context.Context, d *node, name vfs.Name) error {
 		return vfs.Stale
 	}
 	if strings.Contains(name.String(), conflictInfix) || u.worthListing(d) {
-		return u.prove(ctx, d, false)
+		if u.doubtful(d) == 0 { // else it cannot be proved, but the name may be found
+			return u.prove(ctx, d, false)
+		}
 	}
 	_, err := u.checkCopies(ctx, d)
 	return err
@@ -216,6 +218,9 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 	if u.hidden(d, name) {
 		return nil, vfs.NoEnt
 	}
+	if err := u.closedDir(ctx, d.id); err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	if d.gone {
 		d.mu.Unlock()
@@ -250,12 +255,16 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 // lookAt looks at what an entry says, and confirms it. No node and no error: it is not
 // so any more.
 func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*node, error) {
-	hs, err := u.dirsAt(ctx, d, vols)
+	there := vols &^ u.away()
+	if there == 0 {
+		return nil, u.refusal("look up", vols.first())
+	}
+	hs, err := u.dirsAt(ctx, d, there)
 	if err != nil {
 		return nil, err
 	}
 	defer hs.release()
-	if hs.set() != vols {
+	if hs.set() != there {
 		return nil, nil
 	}
 	asked := u.now()
@@ -263,7 +272,7 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	if err != nil {
 		return nil, err
 	}
-	if len(seen) != vols.count() || len(seen) > 1 && !allDirs(seen) {
+	if len(seen) != there.count() || len(seen) > 1 && !allDirs(seen) {
 		return nil, nil
 	}
 	n, err := u.settle(ctx, at, seen, u.online())
@@ -313,8 +322,14 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, err
 	}
 	if len(seen) == 0 {
+		if err := u.missing(d, name); vfs.StatusOf(err) != vfs.NoEnt {
+			return nil, err
+		}
 		u.noteAbsent(d, name, asked, hs.set())
 		return nil, vfs.NoEnt
+	}
+	if err := u.claimed(d, name, seen); err != nil {
+		return nil, err
 	}
 	mine, others, err := u.split(ctx, d, name, seen)
 	if err != nil {
@@ -335,7 +350,8 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 // noteAbsent notes that none of these copies of d has name, as of the time asked.
 func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 	d.mu.Lock()
-	if d.on() != copies { // one that was found meanwhile may have it
+	away := u.away()
+	if d.on()&^away != copies { // one that was found meanwhile may have it
 		d.mu.Unlock()
 		return
 	}
@@ -344,6 +360,10 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 	}
 	d.names.asks++
 	if e := d.names.byName[name]; e != nil {
+		if e.vols&away != 0 {
+			d.mu.Unlock()
+			return
+		}
 		d.names.remove(e)
 	}
 	d.names.miss(name, asked, u.opt.Lookups)
@@ -365,6 +385,9 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 		d.names = newNames()
 	}
 	d.names.asks++
+	if has, dirs := u.stands(d, at.name); dirs && allDirs(mine) {
+		fresh.vols |= has
+	}
 	moved := u.upsert(d, &fresh)
 	u.askedName(d, at.name, asked)
 	grown := d.names.charge()

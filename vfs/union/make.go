@@ -31,6 +31,7 @@ type making struct {
 	unfit  volset // cannot take it
 	why    error  // of the last of these
 	since  int64  // when the lease on d was taken
+	opened uint64 // opening of vol before anything was made
 	attr   vfs.Attr
 	change vfs.Change
 	sync   *dirHandle // to be flushed, with a reference
@@ -99,6 +100,10 @@ func (u *Union) makeAny(ctx context.Context, m *making) error {
 			}
 		}
 		again, err := u.makeOnce(ctx, m)
+		if isAway(err) && m.vol >= 0 && !u.online().has(m.vol) { // nothing was begun: another may take it
+			m.refuse(err)
+			continue
+		}
 		if err != nil || !again {
 			return err
 		}
@@ -108,6 +113,8 @@ func (u *Union) makeAny(ctx context.Context, m *making) error {
 		err = u.ensureCopy(ctx, m.d, m.vol)
 		if refused, ok := errors.AsType[*unfitError](err); ok {
 			m.refuse(refused.err)
+		} else if isAway(err) && !u.online().has(m.vol) {
+			m.refuse(err)
 		} else if err != nil {
 			return err
 		}
@@ -264,6 +271,9 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 	}
 	switch len(list) {
 	case 0:
+		if away := u.away(); m.why == nil && away != 0 {
+			return -1, u.refusal("make", away.first())
+		}
 		return -1, m.why
 	case 1:
 		return list[0], nil
@@ -303,6 +313,7 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return false, err
 	}
 	s := sighting{vol: m.vol, at: u.now()}
+	m.opened = u.vol(m.vol).opening.Load()
 	f, sub, err := m.create(ctx, h.d, born, &s)
 	switch vfs.StatusOf(err) {
 	case vfs.OK:
@@ -323,7 +334,11 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return true, nil
 	default:
 		h.release()
-		u.uncertain(m.d, m.name, volset(0).with(m.vol), err)
+		if isAway(err) { // nothing was begun: another may take it
+			m.refuse(err)
+			return true, nil
+		}
+		u.distrustName(m.d, m.name, volset(0).with(m.vol))
 		return false, err
 	}
 	m.sync = h
@@ -419,7 +434,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	}
 	n.mu.Unlock()
 	if f != nil {
-		o := u.files.keep(u, n, f, true)
+		o := u.files.keep(u, n, f, true, s.vol, m.opened)
 		if m.how.Set.Has(vfs.SetSize) && m.how.Exists != vfs.Exclusive && m.how.Set.Size > 0 {
 			o.written.Add(1)
 			m.file = o
@@ -428,7 +443,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 		}
 	}
 	if sub != nil {
-		if h, err := u.keepDir(n, s.vol, s.id, sub); err == nil {
+		if h, err := u.keepDir(n, s.vol, s.id, sub, m.opened); err == nil {
 			h.release()
 		}
 	}

@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -29,6 +30,8 @@ type members struct {
 type roster struct {
 	now atomic.Pointer[members]
 	mu  sync.Mutex // who changes them; held for memory only
+
+	closed bool // nothing may be spawned any more; guarded by mu
 }
 
 // members are the volumes of the share as they are now.
@@ -78,12 +81,6 @@ func (m *members) add(v *vol) {
 	m.all = m.all.with(v.i)
 }
 
-// enlist lets the volume at position i be used.
-func (u *Union) enlist(m *members, i int) {
-	m.online = m.online.with(i)
-	m.cameAt = u.now()
-}
-
 // Member is a volume of the share as the union sees it.
 type Member struct {
 	ID        volume.ID
@@ -99,7 +96,11 @@ func (u *Union) Members() []Member {
 	m := u.members()
 	list := make([]Member, 0, len(m.vols))
 	for _, v := range m.vols {
-		list = append(list, Member{ID: v.id, Name: v.name, Mode: v.getMode(), Exclusive: v.exclusive, State: volume.StateOf(v.v), Caps: *v.can()})
+		o := Member{ID: v.id, Name: v.name, Mode: v.getMode(), Exclusive: v.exclusive, State: volume.StateOf(v.v), Caps: *v.can()}
+		if r := v.refused.Load(); r != nil {
+			o.State = *r
+		}
+		list = append(list, o)
 	}
 	return list
 }
@@ -110,24 +111,44 @@ func (u *Union) AddVolume(ctx context.Context, v volume.Volume, exclusive bool, 
 	if err := u.fits(v); err != nil {
 		return err
 	}
+	if s := volume.StateOf(v); s.Health != volume.Online {
+		return fmt.Errorf("add volume %q: it is %v: %s", v.Name(), s.Health, s.Reason)
+	}
 	n := u.newVol(v, exclusive, mode)
-	root, err := n.root(ctx)
-	if err != nil {
+	if _, _, err := v.Root().Identify(ctx); err != nil {
 		return fmt.Errorf("add volume %q: %w", n.name, err)
 	}
-	var full bool
+	if err := u.join(n); err != nil {
+		return fmt.Errorf("add volume %q: %w", n.name, err)
+	}
+	if err := u.admit(ctx, n, n.state.Attached); err != nil {
+		if _, comer := v.(volume.Comer); !comer {
+			return errors.Join(fmt.Errorf("add volume %q: %w", n.name, err), u.expel(n))
+		}
+		u.log.Warn("a volume that was added cannot be taken in; it is tried again", "op", "admit", "volume", n.name, "err", err)
+	}
+	u.follow(n)
+	u.watchVolume(n)
+	u.recoverLater()
+	return nil
+}
+
+// join makes v a member that is not used yet.
+func (u *Union) join(v *vol) error {
+	full := false
 	u.change(func(m *members) {
 		if full = m.next == MaxVolumes; !full {
-			m.add(n)
+			m.add(v)
 		}
 	})
 	if full {
-		return fmt.Errorf("add volume %q: %d volumes were members since the server was started, which is the most: restart it", n.name, MaxVolumes)
+		return fmt.Errorf("%d volumes were members since the server was started, which is the most: restart it", MaxVolumes)
 	}
-	u.addRootCopy(n, root)
-	u.change(func(m *members) { u.enlist(m, n.i) })
-	u.watchVolume(n)
-	u.tell(vfs.Event{Kind: vfs.ForgetAll})
+	u.root.mu.Lock()
+	defer u.root.mu.Unlock()
+	u.root.copies = append(u.root.copies, copyOf{vol: v.i, trusted: true})
+	u.forgetNames(u.root)
+	u.root.attrAt = 0
 	return nil
 }
 

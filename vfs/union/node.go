@@ -58,6 +58,7 @@ type copyOf struct {
 	last         *volume.Stat   // of a directory with several copies: what was last told of this one; nil: not known
 	changed      vfs.Time       // the ctime of its last real change
 	stamp        stamp          // of its mark
+	epoch        uint64         // attribute epoch of its mark, 1 without one; 0: not read yet
 	version      volume.Version // of a directory, at which it was listed
 	own          bool           // changed by ourselves since
 	covered      int64          // since when a watch tells of a directory's names; 0: never
@@ -259,6 +260,20 @@ func (u *Union) forget(n *node) {
 		u.dirs.doom(h)
 	}
 	u.memory.Add(-freed)
+}
+
+// retireHere forgets n, which no volume that can be asked has. One that is away may: so it is not Stale.
+func (u *Union) retireHere(n *node) {
+	s := u.table.shard(n.id)
+	s.mu.Lock()
+	mine := s.m[n.id.FileID()] == n
+	if mine {
+		delete(s.m, n.id.FileID())
+	}
+	s.mu.Unlock()
+	if mine {
+		u.forget(n)
+	}
 }
 
 // retire makes n Stale for ever: its object was removed. Whoever refers to it

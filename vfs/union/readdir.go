@@ -87,6 +87,7 @@ type pageEntry struct {
 	vols volset
 	out  vfs.DirEntry
 	look bool
+	away bool // no volume that has it is there: listed by its name alone
 	gone bool
 	err  error
 }
@@ -102,6 +103,7 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 		}
 		return nil, false, nil
 	}
+	online := u.online()
 	var room [readPage]*entry
 	found := d.names.order.after(after, room[:0], readPage)
 	page := make([]pageEntry, len(found))
@@ -109,7 +111,8 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 		p := &page[i]
 		p.at, p.vols = place{d.node(), e.name, e.phys}, e.vols
 		p.out = vfs.DirEntry{Name: e.name, Cookie: e.cookie}
-		p.look = e.node.IsZero() || e.seen != d.names.round
+		p.away = e.vols&online == 0
+		p.look = !p.away && (e.node.IsZero() || e.seen != d.names.round)
 		if !p.look {
 			p.out.Node.ID = e.node
 		}
@@ -174,13 +177,16 @@ func (u *Union) remember(p *pageEntry, attrs bool) bool {
 	if p.look {
 		return false
 	}
+	if p.out.Node.ID.IsZero() {
+		return true
+	}
 	n := u.table.get(p.out.Node.ID)
 	if n == nil {
-		return !attrs
+		return !attrs || p.away
 	}
 	defer n.put()
 	p.out.Node = n.node()
-	if !attrs {
+	if !attrs || p.away {
 		return true
 	}
 	a, ok, err := u.peek(n)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -52,6 +51,7 @@ type displaced struct {
 	id     vfs.Name
 	parent volume.Dir // open copy of the directory, kept by the caller
 	phys   vfs.Name
+	b      []byte // the record
 }
 
 // displacedFile is the record: one JSON object.
@@ -83,6 +83,7 @@ func (u *Union) displace(ctx context.Context, r *renaming) (*displaced, error) {
 	if err != nil {
 		return nil, err
 	}
+	x.b = b
 	if err := v.writePrivate(ctx, displacedName, jsonName(x.id), b); err != nil {
 		return nil, err
 	}
@@ -137,39 +138,6 @@ func (x *displaced) drop(ctx context.Context, u *Union) error {
 		err = d.Unlink(ctx, jsonName(x.id))
 	}
 	return errors.Join(err, d.Close())
-}
-
-// recoverAll finishes or undoes what a crash left half done, by the volumes alone.
-func (u *Union) recoverAll(ctx context.Context) error {
-	ctx = context.WithValue(ctx, unhurried{}, true)
-	var all error
-	for _, v := range u.members().vols {
-		for _, dir := range []vfs.Name{intentsName, displacedName, conflictsName} {
-			all = errors.Join(all, v.sweepPrivate(ctx, dir))
-		}
-		err := v.eachPrivate(ctx, intentsName, func(name vfs.Name, b []byte) {
-			if !strings.HasSuffix(name.String(), ".json") {
-				return
-			}
-			if err := u.recoverIntent(ctx, v, name, b); err != nil {
-				all = errors.Join(all, &vfs.Error{Status: vfs.IO, Op: "finish rename", Object: name.String(), Volume: v.name, Err: err})
-			}
-		})
-		all = errors.Join(all, err)
-	}
-	for _, v := range u.members().vols {
-		err := v.eachPrivate(ctx, displacedName, func(name vfs.Name, b []byte) {
-			id, ok := strings.CutSuffix(name.String(), ".json")
-			if !ok || id == "" {
-				return
-			}
-			if err := u.recoverDisplaced(ctx, v, vfs.MustName(id), b); err != nil {
-				all = errors.Join(all, &vfs.Error{Status: vfs.IO, Op: "recover displaced object", Object: name.String(), Volume: v.name, Err: err})
-			}
-		})
-		all = errors.Join(all, err)
-	}
-	return all
 }
 
 // recoverDisplaced settles one displaced object.
@@ -239,6 +207,7 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 type intent struct {
 	vol *vol
 	id  vfs.Name
+	b   []byte
 }
 
 // intentFile is an intent as it is written: one JSON object.
@@ -276,7 +245,7 @@ func (u *Union) intend(ctx context.Context, r *renaming, target place, home int)
 	if err != nil {
 		return nil, err
 	}
-	i := &intent{u.vol(home), u.freshRecord()}
+	i := &intent{u.vol(home), u.freshRecord(), b}
 	return i, i.vol.writePrivate(ctx, intentsName, jsonName(i.id), b)
 }
 
@@ -331,7 +300,7 @@ func (u *Union) recoverIntent(ctx context.Context, v *vol, name vfs.Name, b []by
 		}
 	}
 	if decided {
-		if err := u.follow(ctx, &f, from, to, fromName, toName); err != nil {
+		if err := u.letFollow(ctx, &f, from, to, fromName, toName); err != nil {
 			return err
 		}
 	}
@@ -376,16 +345,17 @@ func (u *Union) isAt(ctx context.Context, d *node, v int, phys vfs.Name, id stri
 	return err == nil && s.node.ID.String() == id, err
 }
 
-// follow renames what has not followed yet, and removes what is left of the victim.
-func (u *Union) follow(ctx context.Context, f *intentFile, from, to *node, fromName, toName vfs.Name) error {
+// letFollow renames what has not followed yet, and removes what is left of the victim.
+func (u *Union) letFollow(ctx context.Context, f *intentFile, from, to *node, fromName, toName vfs.Name) error {
 	for _, s := range append(f.Volumes[1:], f.Rest...) {
 		id, err := volume.ParseID(s)
 		if err != nil {
 			return err
 		}
 		v := u.volumeByID(id)
-		if v == nil {
-			return fmt.Errorf("volume %s is not there", s)
+		if v == nil { // removed from the share, with its copy
+			u.log.Warn("a volume that a rename had to be finished on is no member any more", "op", "recover", "volume", s, "node", f.Node.ID)
+			continue
 		}
 		if err := u.followOn(ctx, f, v.i, from, to, fromName, toName); err != nil {
 			return err

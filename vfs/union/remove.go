@@ -154,6 +154,12 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 		u.distrustName(d, name, u.online())
 		return place{}, 0, nil
 	}
+	if err := u.closedDir(ctx, d.id); err != nil {
+		return place{}, 0, err
+	}
+	if err := u.whole("change a name", n); err != nil {
+		return place{}, 0, err
+	}
 	hs, err := u.dirsAt(ctx, d, vols)
 	if err != nil {
 		return place{}, 0, err
@@ -172,7 +178,7 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 	}
 	same = same && (!n.isDir() || n.on() == vols)
 	if same && !n.isDir() {
-		u.account(n, []volume.Stat{seen[0].st}, asked)
+		u.account(n, n.on(), []volume.Stat{seen[0].st}, asked)
 	}
 	n.mu.Unlock()
 	if !same { // changed by another process
@@ -366,6 +372,11 @@ func (u *Union) freeName(ctx context.Context, d *node, at place, vols volset) er
 		}
 	}
 	d.mu.Unlock()
+	for _, e := range losers {
+		if lost := e.vols & u.away(); lost != 0 {
+			return u.refusal("rename the loser of a conflict", lost.first())
+		}
+	}
 	for _, e := range losers {
 		if err := u.settleLoser(ctx, d, &e); err != nil {
 			return err

@@ -105,7 +105,7 @@ func (u *Union) homeOf(n *node) int {
 // known there.
 func (u *Union) atBirthplace(ctx context.Context, vn vfs.Node) (*node, error) {
 	v := u.volumeByTag(vn.Birth.Volume)
-	if v == nil || !v.can().Locate {
+	if v == nil || !v.can().Locate || !u.online().has(v.i) {
 		return nil, nil
 	}
 	for range searches {
@@ -209,6 +209,9 @@ func (u *Union) aliasOf(d *node, v int, phys vfs.Name) (vfs.Name, bool) {
 // search finds n again, whose object is not where it was on volume v. Afterwards its
 // place is known, or it has no copy there any more. Stale: it is gone.
 func (u *Union) search(ctx context.Context, n *node, v int) error {
+	if !u.online().has(v) {
+		return u.refusal("find", v)
+	}
 	n.mu.Lock()
 	c := n.copyOn(v)
 	if n.gone || c == nil {

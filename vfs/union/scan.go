@@ -43,6 +43,7 @@ type scanner struct {
 	cancel context.CancelFunc
 	ctx    context.Context
 	gone   goneSet
+	unseen unseen
 }
 
 // scanBatch is what one walk looks for.
@@ -51,6 +52,7 @@ type scanBatch struct {
 	done  chan struct{}
 	found []hit // by position in wants
 	err   error // a volume could not be searched to the end
+	away  error // a volume was not there to be searched
 }
 
 // hit is where something was found; path is nil if it was not.
@@ -95,8 +97,11 @@ func (s *scanner) join(ctx context.Context, w wanted) (hit, error) {
 	if b.found[i].path != nil {
 		return b.found[i], nil
 	}
-	if b.err != nil {
+	switch {
+	case b.err != nil:
 		return hit{}, b.err
+	case b.away != nil && !w.only:
+		return hit{}, b.away
 	}
 	return hit{}, vfs.Stale
 }
@@ -119,6 +124,9 @@ func (s *scanner) path(ctx context.Context, w wanted) ([]vfs.Name, error) {
 
 // find is the node w, with a reference. Stale: no volume has it.
 func (s *scanner) find(ctx context.Context, w wanted) (*node, error) {
+	if err := s.nowhere(w.node.ID); err != nil {
+		return nil, err
+	}
 	h, err := s.joinAgain(ctx, w)
 	if n := s.u.table.get(w.node.ID); n != nil { // found, or moved under the walk by a call of ours
 		return n, nil
@@ -159,13 +167,17 @@ func (s *scanner) run() {
 // who did not wait finds it there.
 func (s *scanner) walkAll(b *scanBatch) {
 	b.found = make([]hit, len(b.wants))
+	m := s.u.members()
 	var set volset
 	for _, w := range b.wants {
 		if w.only {
 			set = set.with(w.vol)
 		} else {
-			set = s.u.all()
+			set = m.online
 		}
+	}
+	if away := m.all &^ m.online; away != 0 {
+		b.away = s.u.refusal("search", away.first())
 	}
 	s.u.stats.scans.Add(1)
 	shifts, shifting := s.u.shifts.Load(), s.u.shifting.Load() > 0
@@ -174,10 +186,10 @@ func (s *scanner) walkAll(b *scanBatch) {
 	b.err = each(set, func(v int) error {
 		d := s.u.vol(v).v.Root()
 		err := w.dir(s.ctx, v, d, nil)
-		if err != nil {
+		if err != nil && !isAway(err) {
 			return &vfs.Error{Status: vfs.IO, Op: "search", Volume: s.u.vol(v).name, Err: err}
 		}
-		return nil
+		return err
 	})
 	if b.err == nil && (shifting || s.u.shifts.Load() != shifts) {
 		b.err = errShifted
@@ -187,8 +199,10 @@ func (s *scanner) walkAll(b *scanBatch) {
 			if b.err == nil && !b.wants[i].only {
 				if n := s.u.table.get(b.wants[i].node.ID); n != nil {
 					n.put()
-				} else {
+				} else if b.away == nil {
 					s.gone.add(b.wants[i].node.ID)
+				} else {
+					s.notHere(b.wants[i].node.ID, m)
 				}
 			}
 			continue
@@ -197,6 +211,42 @@ func (s *scanner) walkAll(b *scanBatch) {
 			n.put()
 		}
 	}
+}
+
+// unseenTrust is how long it is believed that no volume which is there has a node, in nanoseconds: whoever asks for
+// what lies on a volume that is away would have all others walked each time.
+const unseenTrust = int64(time.Minute)
+
+// unseen are nodes that were searched for while a volume was away, and not found: when, and among which
+// members.
+type unseen struct {
+	mu sync.Mutex
+	at map[vfs.NodeID]int64
+	m  *members
+}
+
+// notHere notes that no online volume of m has the node.
+func (s *scanner) notHere(id vfs.NodeID, m *members) {
+	o := &s.unseen
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.m != m || len(o.at) >= goneMax {
+		o.m, o.at = m, make(map[vfs.NodeID]int64)
+	}
+	o.at[id] = s.u.now()
+}
+
+// nowhere is the error for a node that was not found lately.
+func (s *scanner) nowhere(id vfs.NodeID) error {
+	o := &s.unseen
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := s.u.members()
+	at, ok := o.at[id]
+	if !ok || o.m != m || s.u.now()-at >= unseenTrust {
+		return nil
+	}
+	return s.u.refusal("find", (m.all &^ m.online).first())
 }
 
 // errShifted says that names were moved while the volumes were walked: what was not found

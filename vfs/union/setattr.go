@@ -165,7 +165,7 @@ func (u *Union) volumeFlusher(v interface{ SyncAll(context.Context) error }) flu
 // mtime is set with it where there are several, so that whichever changed last tells the
 // right one.
 func (u *Union) setDir(ctx context.Context, n *node, a *vfs.Attr, set *vfs.SetAttr) (flusher, error) {
-	if err := u.unstamp(ctx, n); err != nil {
+	if err := u.raise(ctx, n); err != nil {
 		return nil, err
 	}
 	hs, err := u.dirsAt(ctx, n, u.online())
@@ -200,13 +200,13 @@ func sameTimes(a *vfs.Attr, set *vfs.SetAttr) vfs.SetAttr {
 // directory as it was.
 func (u *Union) onCopies(n *node, hs handles, f func(h *dirHandle) error) error {
 	n.mu.Lock()
-	home := n.home
+	home := n.acting(hs.set())
 	n.mu.Unlock()
+	if home < 0 {
+		return errNoCopy
+	}
 	if err := each(hs.set().minus(home), func(v int) error { return f(hs[v]) }); err != nil {
 		return err
-	}
-	if hs[home] == nil {
-		return errNoCopy
 	}
 	return f(hs[home])
 }
@@ -300,7 +300,7 @@ func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, 
 func (u *Union) storeACL(ctx context.Context, n *node, a *vfs.Attr, mode uint32, acls vfs.ACLs) (flusher, error) {
 	set := vfs.SetAttr{Mask: vfs.SetMode, Mode: mode}
 	if n.isDir() {
-		if err := u.unstamp(ctx, n); err != nil {
+		if err := u.raise(ctx, n); err != nil {
 			return nil, err
 		}
 		hs, err := u.dirsAt(ctx, n, u.online())

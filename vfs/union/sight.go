@@ -183,6 +183,9 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 		if c.vol == seen[0].vol {
 			continue
 		}
+		if !u.online().has(c.vol) { // it is where it was when it went
+			return true
+		}
 		h, err := u.dirAt(ctx, p, c.vol)
 		if err != nil {
 			continue // what cannot be asked cannot vouch
@@ -206,6 +209,10 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 				return n, false, nil
 			}
 			if st := &seen[0].st; st.Type != vfs.Directory && st.Nlink > 1 { // the index may know its other names
+				if n := u.fromIndex(vn); n != nil {
+					return n, false, nil
+				}
+			} else if st.Type == vfs.Directory && u.away() != 0 { // and its copies that cannot be seen now
 				if n := u.fromIndex(vn); n != nil {
 					return n, false, nil
 				}
@@ -408,12 +415,13 @@ func mergeCopy(kept, gone []copyOf, s *sighting, id vfs.NodeID) (k, g []copyOf) 
 	}
 	fresh := copyOf{vol: s.vol, id: s.id, trusted: s.trusted, marked: mine}
 	if mine {
-		fresh.stamp = s.mark.stamp
+		fresh.stamp, fresh.epoch = s.mark.stamp, s.mark.attrEpoch
 	}
 	if i < len(kept) && kept[i].vol == s.vol {
 		if kept[i].id == s.id {
 			kept[i].trusted = kept[i].trusted || s.trusted
 			kept[i].marked = kept[i].marked || mine
+			kept[i].epoch = max(kept[i].epoch, fresh.epoch)
 			return kept, gone
 		}
 		gone = append(gone, kept[i])

@@ -62,6 +62,41 @@ func (u *Union) askSpace(ctx context.Context, v int) (volume.Space, error) {
 	return s, err
 }
 
+// spacePatience is how long Statfs waits for a volume's figures if it has older ones.
+const spacePatience = time.Second
+
+// spaceSoon is the room on volume v now, or if that takes long what it was when it was last asked.
+func (u *Union) spaceSoon(ctx context.Context, v int) (volume.Space, error) {
+	u.space.mu.Lock()
+	old := u.space.of[v]
+	u.space.mu.Unlock()
+	if old.at == 0 || old.err != nil {
+		return u.askSpace(ctx, v)
+	}
+	type answer struct {
+		s   volume.Space
+		err error
+	}
+	c := make(chan answer, 1)
+	ask := func() {
+		s, err := u.askSpace(u.background, v)
+		c <- answer{s, err}
+	}
+	if old.asking || !u.spawn(ask) { // one at a time
+		return old.s, nil
+	}
+	t := time.NewTimer(spacePatience)
+	defer t.Stop()
+	select {
+	case got := <-c:
+		return got.s, got.err
+	case <-t.C:
+		return old.s, nil
+	case <-ctx.Done():
+		return volume.Space{}, context.Cause(ctx)
+	}
+}
+
 // Statfs implements vfs.FS: the room of all volumes, one file system counted once.
 func (u *Union) Statfs(ctx context.Context, w *vfs.Who, vn vfs.Node) (sum vfs.Space, a vfs.Attr, err error) {
 	n, err := u.enter(ctx, w, vn)
@@ -77,7 +112,10 @@ func (u *Union) Statfs(ctx context.Context, w *vfs.Who, vn vfs.Node) (sum vfs.Sp
 	}
 	got := make([]volume.Space, MaxVolumes)
 	err = each(u.online(), func(v int) (err error) {
-		got[v], err = u.vol(v).v.Space(ctx)
+		got[v], err = u.spaceSoon(ctx, v)
+		if isAway(err) { // its room is away too
+			err = nil
+		}
 		return err
 	})
 	if err != nil {
@@ -85,7 +123,7 @@ func (u *Union) Statfs(ctx context.Context, w *vfs.Who, vn vfs.Node) (sum vfs.Sp
 	}
 	seen := make(map[uint64]bool)
 	for _, s := range got {
-		if seen[s.FileSystem] {
+		if s == (volume.Space{}) || seen[s.FileSystem] {
 			continue
 		}
 		seen[s.FileSystem] = true

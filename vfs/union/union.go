@@ -38,6 +38,8 @@ const (
 	DefaultMemory    = 256 << 20 // bytes
 	DefaultOpenFiles = 1024
 	DefaultOpenDirs  = 4096
+
+	DefaultOfflineWait = 10 * time.Second
 )
 
 // Options are what a Union is made of. Zero values mean the defaults.
@@ -65,6 +67,9 @@ type Options struct {
 	// OpenFiles and OpenDirs bound the descriptors kept open when not in use.
 	OpenFiles int
 	OpenDirs  int
+	// OfflineWait is for how long after a volume went calls that need it are told to come again (Jukebox); from
+	// then on they fail (IO).
+	OfflineWait time.Duration
 	// Lookups is how absent names are remembered.
 	Lookups Lookups
 	// Hide are path.Match patterns of names at the volumes' roots that the share
@@ -89,15 +94,16 @@ type Union struct {
 	cookieKey sipKey
 	hash      func(vfs.Name) vfs.Cookie // of a name; replaced by tests of collisions
 
-	table  table
-	leases lease.Table
-	dirs   dirCache
-	files  fileTable
-	scans  scanner
-	pins   pins
-	subs   subscribers
-	space  spaces
-	chance chance
+	table   table
+	leases  lease.Table
+	dirs    dirCache
+	files   fileTable
+	scans   scanner
+	pins    pins
+	subs    subscribers
+	space   spaces
+	pending pending
+	chance  chance
 
 	checking chan struct{} // held by the Check that runs
 
@@ -155,13 +161,12 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	u.files.limit = opt.OpenFiles
 	u.displaced.Store(randomWord())
 	u.scans.u = u
+	u.pins.m = make(map[pinKey]volume.ID)
 	u.checking = make(chan struct{}, 1)
 	u.table.init()
 	u.scans.ctx, u.scans.cancel = context.WithCancel(u.background)
-	err = u.openRoot(ctx, rootID)
-	if err == nil {
-		err = u.pins.load(ctx, u)
-	}
+	u.openRoot(rootID)
+	err = u.openVolumes(ctx)
 	if err == nil {
 		err = u.recoverAll(ctx)
 	}
@@ -169,6 +174,7 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 		return nil, errors.Join(err, u.Close())
 	}
 	for _, v := range u.members().vols {
+		u.follow(v)
 		u.watchVolume(v)
 	}
 	return u, nil
@@ -192,6 +198,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.OpenDirs <= 0 {
 		o.OpenDirs = DefaultOpenDirs
+	}
+	if o.OfflineWait <= 0 {
+		o.OfflineWait = DefaultOfflineWait
 	}
 	if o.Hide == nil {
 		o.Hide = []string{"lost+found"}
@@ -243,6 +252,17 @@ func (u *Union) Close() error {
 	if u.closed.Swap(true) {
 		return nil
 	}
+	for _, v := range u.members().vols {
+		v.mu.Lock()
+		cancel := v.cancel
+		v.mu.Unlock()
+		if cancel != nil {
+			cancel()
+		}
+	}
+	u.roster.mu.Lock()
+	u.roster.closed = true
+	u.roster.mu.Unlock()
 	err := u.files.closeAll(u)
 	u.scans.wait()
 	u.stop()

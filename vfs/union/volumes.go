@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"path"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -23,7 +27,16 @@ type vol struct {
 	caps atomic.Pointer[volume.Caps] // as of its last opening
 	mode atomic.Uint32               // a volume.Mode
 
-	openedAt atomic.Int64 // when it was admitted as it is open now
+	openedAt atomic.Int64                 // when it was admitted as it is open now
+	opening  atomic.Uint64                // State.Attached of what was admitted; 0: nothing
+	refused  atomic.Pointer[volume.State] // why calls are refused; nil: they are not
+
+	mu       sync.Mutex   // guards the rest; before roster.mu
+	state    volume.State // as the volume told it last
+	heard    bool         // it told something
+	entering bool         // takeIn is under way
+	removed  bool         // it is no member any more
+	cancel   func()       // ends the news
 
 	watch *watch
 
@@ -36,6 +49,13 @@ func (u *Union) newVol(v volume.Volume, exclusive bool, mode volume.Mode) *vol {
 	o := &vol{i: -1, v: v, id: id, tag: volumeTag(id), name: v.Name(), exclusive: exclusive}
 	o.caps.Store(&caps)
 	o.mode.Store(uint32(mode))
+	o.state = volume.StateOf(v)
+	if o.state.Health != volume.Online {
+		s := o.state
+		o.refused.Store(&s)
+	} else {
+		o.refused.Store(&volume.State{Health: volume.Away, Reason: "it is being taken in", Since: time.Now()})
+	}
 	for k := range o.keys {
 		o.keys[k].m = make(map[uint64]keyNode)
 	}
@@ -103,41 +123,49 @@ func (u *Union) hidden(d *node, name vfs.Name) bool {
 	return false
 }
 
-// openRoot makes the root's node: it exists on every volume.
-func (u *Union) openRoot(ctx context.Context, id vfs.NodeID) error {
+// openRoot makes the root's node, which exists on every volume.
+func (u *Union) openRoot(id vfs.NodeID) {
 	n := newDirNode(vfs.Node{ID: id})
-	n.home = 0
-	u.root, _, _ = u.table.add(n)
 	for _, v := range u.members().vols {
-		c, err := v.root(ctx)
-		if err != nil {
+		n.copies = append(n.copies, copyOf{vol: v.i, trusted: true})
+	}
+	u.root, _, _ = u.table.add(n)
+}
+
+// openVolumes takes in the volumes that are there, one at least.
+func (u *Union) openVolumes(ctx context.Context) error {
+	var all error
+	for _, v := range u.members().vols {
+		s := volume.StateOf(v.v)
+		if s.Health != volume.Online {
+			all = errors.Join(all, u.refusal("open", v.i))
+			continue
+		}
+		err := u.admit(ctx, v, s.Attached)
+		if _, comer := v.v.(volume.Comer); err != nil && !comer {
 			return err
 		}
-		u.addRootCopy(v, c)
-		u.change(func(m *members) { m.online = m.online.with(v.i) })
+		all = errors.Join(all, err)
+	}
+	if u.online() == 0 {
+		return fmt.Errorf("no volume can be used: %w", all)
 	}
 	return nil
 }
 
-// root is the copy of the root on v, without its position.
-func (v *vol) root(ctx context.Context) (copyOf, error) {
-	d := v.v.Root()
-	st, id, err := d.Identify(ctx)
-	if err != nil {
-		return copyOf{}, err
+// setRootCopy notes how the root is on v as it is open now.
+func (u *Union) setRootCopy(v *vol, st volume.Stat, id volume.Identity) {
+	n := u.root
+	n.mu.Lock()
+	c := n.copyOn(v.i)
+	was := c.id.Key
+	if c.id != id {
+		c.ctime, c.mtime = st.Ctime, st.Mtime
 	}
-	return copyOf{id: id, trusted: true, marked: true, dir: &dirHandle{d: d, fixed: true}, ctime: st.Ctime, mtime: st.Mtime}, nil
-}
-
-// addRootCopy adds the root's copy on v, the last in the order of volumes.
-func (u *Union) addRootCopy(v *vol, c copyOf) {
-	c.vol, c.dir.vol, c.dir.n = v.i, v.i, u.root
-	u.root.mu.Lock()
-	u.root.copies = append(u.root.copies, c)
-	u.forgetNames(u.root)
-	u.root.attrAt = 0
-	u.root.mu.Unlock()
-	u.keyAt(v, c.id.Key, u.root)
+	c.id, c.dir = id, &dirHandle{d: v.v.Root(), n: n, vol: v.i, fixed: true}
+	n.mu.Unlock()
+	v.unkey(was, n)
+	u.keyAt(v, id.Key, n)
 }
 
 func newDirNode(vn vfs.Node) *node {

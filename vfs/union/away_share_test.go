@@ -1,0 +1,178 @@
+package union
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/delay"
+	"sheaf/vfs/volume/fault"
+	"sheaf/vfs/volume/guard"
+	"sheaf/vfs/volume/volumetest"
+)
+
+// pullable is a volume in memory that can be pulled out, thrown back in, and made to hang.
+type pullable struct {
+	*guard.Volume
+	mem   *volumetest.Mem
+	fault *fault.Volume
+	delay *delay.Volume
+}
+
+// kept is a volume that stays usable when an opening of it is closed.
+type kept struct{ volume.Volume }
+
+func (kept) Close() error { return nil }
+
+// awayDeadline is that of the volumes under test: what hangs is slow after it.
+const awayDeadline = 100 * time.Millisecond
+
+// newPullable guards mem; there says whether it can be opened from the start.
+func newPullable(mem *volumetest.Mem, there bool) *pullable {
+	p := &pullable{mem: mem, delay: delay.New(mem, 1)}
+	p.fault = fault.New(p.delay, 1)
+	o := guard.Options{
+		Name: mem.Name(), ID: mem.ID(), Marker: mem.Marker(), Deadline: awayDeadline, ProbeEvery: time.Millisecond,
+		Open: func(context.Context) (volume.Volume, error) {
+			if err := p.fault.Present(); err != nil {
+				return nil, err
+			}
+			return kept{p.fault}, nil
+		},
+		Present: func(context.Context, volume.Volume) error { return p.fault.Present() },
+	}
+	if there {
+		o.First = kept{p.fault}
+	} else {
+		p.fault.PullOut()
+	}
+	p.Volume = guard.New(o)
+	return p
+}
+
+// awayShare is a share of n volumes in memory that can be pulled out.
+type awayShare struct {
+	*shareT
+	p []*pullable
+}
+
+func newAwayShare(tb testing.TB, n int) *awayShare {
+	tb.Helper()
+	s := &awayShare{shareT: memShare(tb, n, nil)}
+	tb.Cleanup(func() { s.close(tb) }) // before that of memShare, which wants nothing open
+	return s
+}
+
+// open opens the union with all volumes there but those of out.
+func (s *awayShare) open(f failer, out ...int) *Union {
+	f.Helper()
+	s.p, s.vols = nil, nil
+	for i, m := range s.mems {
+		there := true
+		for _, o := range out {
+			there = there && i != o
+		}
+		p := newPullable(m, there)
+		s.p = append(s.p, p)
+		s.vols = append(s.vols, p)
+	}
+	return s.shareT.open(f)
+}
+
+// close closes all.
+func (s *awayShare) close(f failer) {
+	f.Helper()
+	if s.u != nil {
+		if err := s.u.Close(); err != nil && !isAway(err) {
+			f.Fatalf("close union: %v", err)
+		}
+		if n := s.u.leases.Busy(); n != 0 {
+			f.Fatalf("%d leases are held after the end", n)
+		}
+		s.u = nil
+	}
+	for _, p := range s.p {
+		if err := p.Close(); err != nil {
+			f.Fatalf("close volume: %v", err)
+		}
+	}
+	s.p = nil
+	s.shareT.close(f)
+}
+
+// reopen closes all and opens it again, without the volumes of out.
+func (s *awayShare) reopen(f failer, out ...int) *Union {
+	f.Helper()
+	s.close(f)
+	for i, m := range s.mems {
+		s.mems[i] = m.Reopen()
+	}
+	return s.open(f, out...)
+}
+
+// pull takes volume i out, and waits until the union knows.
+func (s *awayShare) pull(f failer, i int) {
+	f.Helper()
+	s.p[i].fault.PullOut()
+	s.await(f, i, false)
+}
+
+// put puts it back.
+func (s *awayShare) put(f failer, i int) {
+	f.Helper()
+	s.p[i].fault.PutBack()
+	s.await(f, i, true)
+}
+
+// await waits until volume i is used, or is not.
+func (s *awayShare) await(f failer, i int, used bool) {
+	f.Helper()
+	eventually(f, fmt.Sprintf("volume %d used: %v", i, used), func() bool {
+		return s.u.online().has(i) == used && (used || s.u.vol(i).opening.Load() == 0)
+	})
+}
+
+// eventually waits for ok.
+func eventually(f failer, what string, ok func() bool) {
+	f.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			f.Fatalf("this did not come: %s", what)
+		}
+	}
+}
+
+// onVolume lets new objects be placed on one volume.
+func (s *awayShare) onVolume(tb testing.TB, i int) {
+	tb.Helper()
+	for k, v := range s.vols {
+		mode := volume.NoCreate
+		if k == i {
+			mode = volume.ReadWrite
+		}
+		if err := s.u.SetMode(v.ID(), mode); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// anywhere takes that back.
+func (s *awayShare) anywhere(tb testing.TB) {
+	tb.Helper()
+	for _, v := range s.vols {
+		if err := s.u.SetMode(v.ID(), volume.ReadWrite); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// isRefusal reports whether err says that a volume is away.
+func isRefusal(err error) bool {
+	var away *volume.AwayError
+	s := vfs.StatusOf(err)
+	return errors.As(err, &away) && (s == vfs.Jukebox || s == vfs.IO)
+}

@@ -1,0 +1,167 @@
+package union
+
+// A directory's copies have one mode, owner and ACL. While some are away a change of these is made on the
+// others, after the attribute epoch in their marks was raised, durably: so the copies that missed it
+// are known when they come back, by their marks alone, and are brought to what the others have. Until then those
+// of the highest epoch tell the attributes.
+
+import (
+	"context"
+
+	"sheaf/vfs"
+)
+
+// leveled reports whether the attribute epochs of all copies on online are known. Needs n.mu.
+func (n *node) leveled(online volset) bool {
+	for i := range n.copies {
+		if c := &n.copies[i]; c.epoch == 0 && online.has(c.vol) {
+			return false
+		}
+	}
+	return true
+}
+
+// epoch is the highest attribute epoch of n's copies, as far as it is known. Needs n.mu.
+func (n *node) epoch() uint64 {
+	e := uint64(1)
+	for i := range n.copies {
+		e = max(e, n.copies[i].epoch)
+	}
+	return e
+}
+
+// acting is the volume of that copy of a directory which tells its mode, owner and ACL: the home copy, or
+// where that is away or missed a change another of the highest epoch. Below 0: none is there. Needs n.mu.
+func (n *node) acting(online volset) int {
+	best := -1
+	var epoch uint64
+	for i := range n.copies {
+		c := &n.copies[i]
+		if !online.has(c.vol) {
+			continue
+		}
+		if best < 0 || c.epoch > epoch || c.epoch == epoch && c.vol == n.home {
+			best, epoch = c.vol, c.epoch
+		}
+	}
+	return best
+}
+
+// raise prepares for a change of the mode, owner or ACL of the directory n: where a copy is away, or may
+// be, the epoch in the marks of the others is raised, durably. Stamps go besides (unstamp). The caller holds the
+// exclusive lease on n.
+func (u *Union) raise(ctx context.Context, n *node) error {
+	m := u.members()
+	away := m.all &^ m.online
+	n.mu.Lock()
+	on, epoch := n.on(), n.epoch()
+	for i := range n.copies { // those that are known to be behind already are that far behind
+		if c := &n.copies[i]; c.epoch != 0 && c.epoch < epoch {
+			away = away.minus(c.vol)
+		}
+	}
+	n.mu.Unlock()
+	if away &= on | u.mayHave(n, away&^on); away == 0 {
+		return u.unstamp(ctx, n)
+	}
+	return u.markAll(ctx, n, epoch+1)
+}
+
+// markAll marks the copies of n that are there with an epoch, durably.
+func (u *Union) markAll(ctx context.Context, n *node, epoch uint64) error {
+	hs, err := u.dirsAt(ctx, n, u.online())
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	n.mu.Lock()
+	copies := append([]copyOf(nil), n.copies...)
+	home := n.home
+	n.mu.Unlock()
+	for _, c := range copies {
+		if c.vol >= len(hs) || hs[c.vol] == nil {
+			continue
+		}
+		if err := u.setMark(ctx, n, c, hs[c.vol], mark{home: c.vol == home, node: n.node(), epoch: 1, attrEpoch: epoch}); err != nil {
+			return err
+		}
+		if err := u.syncDir(ctx, hs[c.vol]); err != nil {
+			return err
+		}
+	}
+	return u.settleDir(ctx, n)
+}
+
+// behind are the copies of n that are there and missed a change of its attributes. Needs n.mu.
+func (n *node) behind(online volset) (set volset) {
+	epoch := n.epoch()
+	for i := range n.copies {
+		if c := &n.copies[i]; online.has(c.vol) && c.epoch != 0 && c.epoch < epoch {
+			set = set.with(c.vol)
+		}
+	}
+	return set
+}
+
+// level brings copies that missed a change of attributes while they were away to what the others have. The caller
+// holds the exclusive lease on n, and has refreshed it.
+func (u *Union) level(ctx context.Context, n *node) error {
+	online := u.online()
+	n.mu.Lock()
+	late, from, epoch, home, a := n.behind(online), n.acting(online), n.epoch(), n.home, n.attr
+	n.mu.Unlock()
+	if late == 0 {
+		return nil
+	}
+	acls, err := u.readACLs(ctx, n, from)
+	if err != nil {
+		return err
+	}
+	hs, err := u.dirsAt(ctx, n, late)
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	for _, v := range hs.set().list() {
+		if err := u.levelCopy(ctx, hs[v], &a, acls); err != nil {
+			return err
+		}
+		n.mu.Lock()
+		c := n.copyOn(v)
+		if c == nil {
+			n.mu.Unlock()
+			return errNoCopy
+		}
+		was := *c
+		n.mu.Unlock()
+		if err := u.setMark(ctx, n, was, hs[v], mark{home: v == home, node: n.node(), epoch: 1, attrEpoch: epoch}); err != nil {
+			return err
+		}
+		if err := u.syncDir(ctx, hs[v]); err != nil {
+			return err
+		}
+	}
+	return u.settleDir(ctx, n)
+}
+
+// levelCopy gives a copy mode, owner and ACL, durably.
+func (u *Union) levelCopy(ctx context.Context, h *dirHandle, a *vfs.Attr, acls vfs.ACLs) error {
+	st, err := h.d.Stat(ctx)
+	if err != nil {
+		return err
+	}
+	set := vfs.SetAttr{Mask: vfs.SetMode, Mode: a.Mode}
+	if st.UID != a.UID || st.GID != a.GID {
+		set.Mask |= vfs.SetUID | vfs.SetGID
+		set.UID, set.GID = a.UID, a.GID
+	}
+	if u.vol(h.vol).can().ACLs {
+		if err := h.d.SetACLs(ctx, acls); err != nil {
+			return err
+		}
+	}
+	if err := h.d.SetAttr(ctx, &set); err != nil {
+		return err
+	}
+	return u.syncDir(ctx, h)
+}
