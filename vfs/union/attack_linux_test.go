@@ -1,6 +1,7 @@
 package union
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,12 @@ func hostShare(t *testing.T, h *volumetest.Host) *shareT {
 	t.Cleanup(func() { s.close(t) })
 	s.openLocal(t)
 	return s
+}
+
+// patient is a context of who waits for a search of the volumes to its end.
+func patient(t *testing.T) context.Context {
+	t.Helper()
+	return context.WithValue(t.Context(), unhurried{}, true)
 }
 
 // program runs a program of the host; FROM and TO stand for directories. A program that is not there is said and left out.
@@ -69,7 +76,7 @@ func attackTree(t *testing.T, s *shareT) map[string]vfs.Attr {
 func (s *shareT) wantHandles(t *testing.T, all map[string]vfs.Attr, when string) {
 	t.Helper()
 	for path, want := range all {
-		got, err := s.u.GetAttr(t.Context(), who, want.Node)
+		got, err := s.u.GetAttr(patient(t), who, want.Node)
 		if err != nil || got.Node.ID != want.Node.ID || got.Type != want.Type {
 			t.Errorf("%s: handle of %s: %v, %v", when, path, got.Node, err)
 		}
@@ -167,7 +174,7 @@ func attackByBackup(t *testing.T, s *shareT, all map[string]vfs.Attr) {
 			if fi, err := os.Lstat(filepath.Join(s.dirs[0], path)); err == nil {
 				same = inos[path+fmt.Sprint(inoOf(fi))] && (want.Type == vfs.Directory || want.Node.ID == s.path(t, path).Node.ID)
 			}
-			got, err := s.u.GetAttr(t.Context(), who, want.Node)
+			got, err := s.u.GetAttr(patient(t), who, want.Node)
 			switch {
 			case same && (err != nil || got.Node.ID != want.Node.ID):
 				t.Errorf("%s: %s was not replaced, and its handle leads to %v, %v", when, path, got.Node, err)
