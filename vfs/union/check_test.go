@@ -1,5 +1,9 @@
 package union
 
+import (
+	"slices"
+)
+
 // checked runs a Check and gives its findings.
 func (s *shareT) checked(f failer, repair bool) (found []Finding) {
 	f.Helper()
@@ -14,6 +18,24 @@ func (s *shareT) checked(f failer, repair bool) (found []Finding) {
 		f.Fatalf("not looked at: %v", sum.Unchecked)
 	}
 	return found
+}
+
+// wantFound wants findings of just these kinds, in any order.
+func (s *shareT) wantFound(f failer, repair bool, kinds ...FindingKind) {
+	f.Helper()
+	found := s.checked(f, repair)
+	got := make([]FindingKind, len(found))
+	for i := range found {
+		got[i] = found[i].Kind
+		if repair && !found[i].Repaired {
+			f.Fatalf("not repaired: %+v", found[i])
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(kinds)
+	if !slices.Equal(got, kinds) {
+		f.Fatalf("found %+v, want %v", found, kinds)
+	}
 }
 
 // wantClean wants no finding.

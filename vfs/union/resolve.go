@@ -310,6 +310,13 @@ func (g *goneSet) add(id vfs.NodeID) {
 	g.young[id] = struct{}{}
 }
 
+func (g *goneSet) remove(id vfs.NodeID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.young, id)
+	delete(g.old, id)
+}
+
 func (g *goneSet) has(id vfs.NodeID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

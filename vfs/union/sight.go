@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sheaf/vfs"
@@ -144,8 +145,7 @@ func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Nod
 			continue
 		}
 		if s.isDir() && !s.mark.home && u.livesElsewhere(ctx, s.node, at, seen) {
-			s.marked = false
-			s.node = u.vol(s.vol).birthNode(&s.id)
+			u.ownID(ctx, at, s)
 			continue
 		}
 		return s.node
@@ -158,12 +158,12 @@ func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Nod
 	return seen[0].node
 }
 
-// livesElsewhere reports whether the directory vn is known at another place than at, and
-// still is there on a volume that is not among seen.
+// livesElsewhere reports whether the directory vn, whose mark was found at at but not on its home copy, still is
+// elsewhere, on a volume that is not among seen: as far as memory or the index know its place, or its birthplace tells.
 func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen []sighting) bool {
-	n := u.table.get(vn.ID)
-	if n == nil {
-		return false
+	n, err := u.known(vn)
+	if err != nil {
+		return u.homeElsewhere(ctx, vn, seen)
 	}
 	defer n.put()
 	n.mu.Lock()
@@ -174,9 +174,9 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	other := n.places[0]
 	copies := append([]copyOf(nil), n.copies...)
 	n.mu.Unlock()
-	p := u.table.get(other.dir.ID)
-	if p == nil {
-		return false
+	p, err := u.known(other.dir)
+	if err != nil {
+		return u.homeElsewhere(ctx, vn, seen)
 	}
 	defer p.put()
 	for _, c := range copies {
@@ -199,15 +199,72 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	return false
 }
 
+// homeElsewhere reports whether the volume that vn was born on still has it, as its home copy, though no sighting of
+// it is from there. A volume that cannot tell vouches for nothing.
+func (u *Union) homeElsewhere(ctx context.Context, vn vfs.Node, seen []sighting) bool {
+	v := u.volumeByTag(vn.Birth.Volume)
+	if v == nil || !v.can().Locate || slices.ContainsFunc(seen, func(s sighting) bool { return s.vol == v.i }) {
+		return false
+	}
+	path, err := v.v.Locate(ctx, vn.Birth.Ino, vn.Birth.Gen)
+	if err != nil || len(path) == 0 {
+		return false
+	}
+	d, name, err := openDown(ctx, v.v.Root(), path)
+	if err != nil {
+		return false
+	}
+	defer d.release()
+	_, id, err := d.d.IdentifyAt(ctx, name)
+	if err != nil || id.Ino != vn.Birth.Ino || id.Gen != vn.Birth.Gen {
+		return false
+	}
+	b, err := d.d.MarkAt(ctx, name)
+	if err != nil {
+		return false
+	}
+	m, ok := decodeMark(u.markKey, b, v.id, &id)
+	return ok && m.home && m.node.ID == vn.ID
+}
+
+// ownID gives what was moved away from the other copies of its directory the id of its birth, and takes their mark away:
+// the next sight, which may not know of the others, says the same.
+func (u *Union) ownID(ctx context.Context, at place, s *sighting) {
+	own := u.vol(s.vol).birthNode(&s.id)
+	if own.ID == s.node.ID {
+		return
+	}
+	u.log.Warn("copy of a directory was moved away from the others; it is a directory of its own now", "op", "identify", "node", s.node.ID, "own", own.ID, "volume", u.vol(s.vol).name, "name", at.phys.String())
+	s.node, s.mark, s.marked = own, mark{}, false
+	h, err := u.parentOf(ctx, at, s.vol)
+	if err == nil {
+		err = h.d.SetMarkAt(ctx, at.phys, s.id.Key, nil)
+		h.release()
+	}
+	if err != nil {
+		u.log.Warn("mark of a directory that was moved away cannot be removed; its id may change again", "op", "identify", "node", own.ID, "volume", u.vol(s.vol).name, "name", at.phys.String(), "err", err)
+	}
+}
+
+// parentOf is the open copy on volume v of the directory of a place; the caller releases it.
+func (u *Union) parentOf(ctx context.Context, at place, v int) (*dirHandle, error) {
+	parent, err := u.known(at.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.put()
+	return u.dirAt(ctx, parent, v)
+}
+
 // intern is the node in memory for vn, made of the sightings if it is not there, with a
-// reference. An id that cannot be used (fileid 0, or that of another living node) is replaced by a
-// fresh one, which is written beside the object.
+// reference. An id that cannot be used (fileid 0, or that of another living node, or of one that is known to be gone
+// where identities come again) is replaced by a fresh one, which is written beside the object.
 func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighting, asked volset) (n *node, added bool, err error) {
 	for range searches {
-		if vn.ID.FileID() != 0 {
-			if n := u.table.get(vn.ID); n != nil {
-				return n, false, nil
-			}
+		if n := u.table.get(vn.ID); n != nil {
+			return n, false, nil
+		}
+		if vn.ID.FileID() != 0 && !u.spent(vn, &seen[0]) {
 			if st := &seen[0].st; st.Type != vfs.Directory && st.Nlink > 1 { // the index may know its other names
 				if n := u.fromIndex(vn); n != nil {
 					return n, false, nil
@@ -241,6 +298,20 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 	return nil, false, u.fault("identify", at.name.String(), "fresh ids collide")
 }
 
+// spent reports whether vn was another object's that is known to be gone: where identities come again, as overlayfs
+// gives an inode number and birth time to the next file of the same tick. An identity that does not come again
+// was gone only from where it could be seen.
+func (u *Union) spent(vn vfs.Node, s *sighting) bool {
+	if !u.scans.gone.has(vn.ID) {
+		return false
+	}
+	if !u.vol(s.vol).can().StrongIdentity {
+		return true
+	}
+	u.scans.gone.remove(vn.ID)
+	return false
+}
+
 // seenAt is when the first of the sightings was.
 func seenAt(seen []sighting) int64 {
 	at := seen[0].at
@@ -261,12 +332,7 @@ func (u *Union) newNode(vn vfs.Node, t vfs.Type) *node {
 func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting) (vfs.Node, error) {
 	v := u.vol(s.vol)
 	fresh := vfs.Node{ID: vfs.NodeID(volume.NewID()), Birth: vn.Birth}
-	parent, err := u.known(at.dir)
-	if err != nil {
-		return vfs.Node{}, err
-	}
-	defer parent.put()
-	h, err := u.dirAt(ctx, parent, s.vol)
+	h, err := u.parentOf(ctx, at, s.vol)
 	if err != nil {
 		return vfs.Node{}, err
 	}
@@ -276,7 +342,7 @@ func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting)
 		return vfs.Node{}, &vfs.Error{Status: vfs.IO, Op: "give a fresh id", Object: at.phys.String(), Volume: v.name, Err: err, Do: "move the object away and back by cp -a: its inode number collides with that of another"}
 	}
 	s.node, s.mark, s.marked = fresh, m, true
-	u.log.Warn("object got a fresh id: its own collides", "op", "identify", "node", fresh.ID, "volume", v.name, "name", at.phys.String())
+	u.log.Warn("object got a fresh id: its own is or was another's", "op", "identify", "node", fresh.ID, "volume", v.name, "name", at.phys.String())
 	return fresh, v.v.SyncAll(ctx) // the mark is the object's own: a flush of the directory does not keep it
 }
 

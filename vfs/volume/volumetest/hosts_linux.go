@@ -1,0 +1,186 @@
+package volumetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// HostKinds are the file systems that NewHost knows.
+var HostKinds = []string{"ext4", "ext4-128", "xfs", "btrfs", "tmpfs", "overlay"}
+
+// hostKind is how an image is made and mounted.
+type hostKind struct {
+	size  int64 // of the image, in bytes
+	mkfs  []string
+	mount string // options
+}
+
+var imageKinds = map[string]hostKind{
+	"ext4":     {32 << 20, []string{"mkfs.ext4", "-q"}, ""},
+	"ext4-128": {32 << 20, []string{"mkfs.ext4", "-q", "-I", "128"}, ""}, // no birth times, times of whole seconds
+	"xfs":      {320 << 20, []string{"mkfs.xfs", "-q"}, "nouuid"},        // nouuid: beside its clone
+	"btrfs":    {128 << 20, []string{"mkfs.btrfs", "-q"}, ""},
+}
+
+// HostsRequired names, separated by commas, the kinds of file systems that must not be skipped: .ci/run sets it to
+// those that its machine can mount.
+const HostsRequired = "SHEAF_HOSTS_REQUIRED"
+
+// Host is a file system of its own, mounted for a test.
+type Host struct {
+	Kind   string
+	Dir    string // where it is mounted
+	Image  string // the file that holds it; empty if there is none
+	Device string // the loop device; empty if it is not attached
+	lower  string // of an overlay: what it is made of
+}
+
+// NewHost makes an empty file system and mounts it. Where the host cannot, the test is skipped with the reason, unless
+// HostsRequired names the kind.
+func NewHost(tb testing.TB, kind string) *Host {
+	tb.Helper()
+	h := &Host{Kind: kind, Dir: tb.TempDir()}
+	if os.Geteuid() != 0 {
+		h.lacks(tb, "mounting needs root")
+	}
+	if k, ok := imageKinds[kind]; ok {
+		h.Image = filepath.Join(tb.TempDir(), "image")
+		if err := os.WriteFile(h.Image, nil, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.Truncate(h.Image, k.size); err != nil {
+			tb.Fatal(err)
+		}
+		if _, err := exec.LookPath(k.mkfs[0]); err != nil {
+			h.lacks(tb, err.Error())
+		}
+		run(tb, append(slices.Clone(k.mkfs), h.Image)...)
+	}
+	if kind == "overlay" {
+		h.lower = tb.TempDir()
+		for _, d := range []string{"lower", "upper", "work"} {
+			if err := os.Mkdir(filepath.Join(h.lower, d), 0o755); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	if out, err := h.mount(); err != nil {
+		h.lacks(tb, fmt.Sprintf("%v: %s", err, out))
+	}
+	tb.Cleanup(func() {
+		if mounted(h.Dir) {
+			h.Unmount(tb)
+		}
+	})
+	return h
+}
+
+// lacks ends a test for which there is no such file system.
+func (h *Host) lacks(tb testing.TB, why string) {
+	tb.Helper()
+	if slices.Contains(strings.Split(os.Getenv(HostsRequired), ","), h.Kind) {
+		tb.Fatalf("%s=%s, but there is no %s: %s", HostsRequired, os.Getenv(HostsRequired), h.Kind, why)
+	}
+	tb.Skipf("no %s on this host: %s", h.Kind, why)
+}
+
+// mount attaches the image and mounts.
+func (h *Host) mount() (out []byte, err error) {
+	switch h.Kind {
+	case "tmpfs":
+		return exec.Command("mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", h.Dir).CombinedOutput()
+	case "overlay":
+		o := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", h.lower)
+		return exec.Command("mount", "-t", "overlay", "overlay", "-o", o, h.Dir).CombinedOutput()
+	}
+	if out, err = exec.Command("losetup", "--find", "--show", h.Image).CombinedOutput(); err != nil {
+		return out, err
+	}
+	h.Device = strings.TrimSpace(string(out))
+	args := []string{h.Device, h.Dir}
+	if o := imageKinds[h.Kind].mount; o != "" {
+		args = append([]string{"-o", o}, args...)
+	}
+	if out, err = exec.Command("mount", args...).CombinedOutput(); err != nil {
+		if more, derr := exec.Command("losetup", "--detach", h.Device).CombinedOutput(); derr != nil {
+			out = append(out, more...)
+		}
+	}
+	return out, err
+}
+
+// Mount mounts what Unmount took away.
+func (h *Host) Mount(tb testing.TB) {
+	tb.Helper()
+	if out, err := h.mount(); err != nil {
+		tb.Fatalf("mount %s: %v\n%s", h.Kind, err, out)
+	}
+}
+
+// Unmount unmounts it and detaches its device. A tmpfs is empty afterwards.
+func (h *Host) Unmount(tb testing.TB, options ...string) {
+	tb.Helper()
+	run(tb, append(append([]string{"umount"}, options...), h.Dir)...)
+	if h.Device != "" {
+		run(tb, "losetup", "--detach", h.Device)
+		h.Device = ""
+	}
+}
+
+// Renumber unmounts it and mounts it from another loop device.
+func (h *Host) Renumber(tb testing.TB) {
+	tb.Helper()
+	was := h.Device
+	h.Unmount(tb)
+	other := filepath.Join(tb.TempDir(), "other")
+	if err := os.WriteFile(other, make([]byte, 1<<20), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	for { // until the number that it had is another's
+		out, err := exec.Command("losetup", "--find", "--show", other).CombinedOutput()
+		if err != nil {
+			tb.Fatalf("losetup: %v\n%s", err, out)
+		}
+		d := strings.TrimSpace(string(out))
+		tb.Cleanup(func() { run(tb, "losetup", "--detach", d) })
+		h.Mount(tb)
+		if h.Device != was {
+			return
+		}
+		h.Unmount(tb)
+	}
+}
+
+// Clone mounts a copy of the image, block for block, beside it. The original must not be changing.
+func (h *Host) Clone(tb testing.TB) *Host {
+	tb.Helper()
+	c := &Host{Kind: h.Kind, Dir: tb.TempDir(), Image: filepath.Join(tb.TempDir(), "image")}
+	run(tb, "sync", "--file-system", h.Dir)
+	run(tb, "cp", "--sparse=always", h.Image, c.Image)
+	c.Mount(tb)
+	tb.Cleanup(func() {
+		if mounted(c.Dir) {
+			c.Unmount(tb)
+		}
+	})
+	return c
+}
+
+// mounted reports whether something is mounted at dir.
+func mounted(dir string) bool {
+	b, err := os.ReadFile("/proc/self/mounts")
+	return err == nil && strings.Contains(string(b), " "+dir+" ")
+}
+
+// run runs a program of the host, which must succeed.
+func run(tb testing.TB, args ...string) {
+	tb.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		tb.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
