@@ -57,6 +57,7 @@ func TestVolumeCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(t, do("add", "d=d", "--adopt", "--json"), exitOK, `"changed": true`)
+	says(t, do("list"), exitOK, "c       online  ro", "d       away", "is not configured")
 	state = append(state, "--volume", "d="+filepath.Join(base, "d"))
 	says(t, do("list"), exitOK, "c       online  ro", "d       online  rw")
 }

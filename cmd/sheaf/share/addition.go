@@ -109,7 +109,11 @@ func (s *Share) replace(ctx context.Context, old, c *candidate) (Change, error) 
 		}
 	}
 	m.move(old, c)
-	if err := old.vol.Attach(ctx); err != nil {
+	err := old.vol.Attach(ctx)
+	if err != nil { // it may have been under way, at the old place
+		err = old.vol.Attach(ctx)
+	}
+	if err != nil {
 		return Change{}, fmt.Errorf("volume %q is looked for at %q from now on, and is still away: %w", old.cfg.Name, c.cfg.Dir, err)
 	}
 	s.log.Info("volume has another place", "op", "add", "volume", old.cfg.Name, "dir", c.cfg.Dir, "id", old.id, "copy", c.copied)

@@ -1,12 +1,14 @@
 package share
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sheaf/vfs/volume"
 )
@@ -159,5 +161,123 @@ func TestDisksExchangeTheirPlaces(t *testing.T) {
 	}
 	if err := m.close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestServesWithoutOne starts a share one of whose volumes is not mounted: the others are served, what lies on
+// it is not said to be absent, and when it comes it is served without a restart, with the list as it is
+// by then.
+func TestServesWithoutOne(t *testing.T) {
+	c := shareConfig(t, tempDir(t), "a", "b")
+	c.ProbeEvery, c.OfflineWait = 100*time.Millisecond, time.Millisecond
+	dir := c.Volumes[1].Dir
+	if err := os.WriteFile(filepath.Join(dir, "on-b"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, c)
+	if err := os.Rename(dir, dir+"-unmounted"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, c) // with --adopt
+	if v := statusOf(t, s, "b"); v.State != "away" {
+		t.Fatalf("%+v", v)
+	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return strings.Contains(v.Reason, "mount its disk") })
+	if err := put(t, s, "new"); err == nil {
+		t.Error("a name that may be on b was taken")
+	}
+	if _, err := s.Where(t.Context(), "/on-b", false); err == nil || IsNotFound(err) {
+		t.Errorf("what lies on b: %v", err)
+	}
+	if change, err := s.SetMode(t.Context(), "b", "nc"); err != nil || !change.Changed {
+		t.Errorf("the mode of what is away: %+v, %v", change, err)
+	}
+	if len(tree(t, dir)) != 1 {
+		t.Errorf("b's mount point was written to: %v", tree(t, dir))
+	}
+	if err := errors.Join(os.Remove(dir), os.Rename(dir+"-unmounted", dir)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "online" && v.Mode == "nc" })
+	for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) { // it is let in after it came
+		w, err := s.Where(t.Context(), "/on-b", false)
+		if err == nil && w.Places[0].Volume == "b" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v, %v", w, err)
+		}
+	}
+	if r := sameOnAll(t, c); r.called("b").Mode != volume.NoCreate {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestUnconfiguredMember counts as away, until it is said where it is.
+func TestUnconfiguredMember(t *testing.T) {
+	c := shareConfig(t, tempDir(t), "a", "b")
+	mustOpen(t, c)
+	b := c.Volumes[1]
+	c.Volumes = c.Volumes[:1]
+	s := start(t, c)
+	if v := statusOf(t, s, "b"); v.State != "away" || v.Dir != "" {
+		t.Fatalf("%+v", v)
+	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return strings.Contains(v.Reason, "is not configured") })
+	elsewhere := b.Dir + "-mounted-elsewhere"
+	if err := os.Rename(b.Dir, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddVolume(t.Context(), Addition{Name: "x", Dir: elsewhere}); !IsConfig(err) || !strings.Contains(err.Error(), `it is volume "b"`) {
+		t.Errorf("under another name: %v", err)
+	}
+	change, err := s.AddVolume(t.Context(), Addition{Name: "b", Dir: elsewhere})
+	if err != nil || !change.Changed || !strings.Contains(change.Do[0], elsewhere) {
+		t.Fatalf("%+v, %v", change, err)
+	}
+	if v := statusOf(t, s, "b"); v.State != "online" || v.Dir != elsewhere {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestCopyTakesThePlaceOfALostDisk, restored from a backup, under a server.
+func TestCopyTakesThePlaceOfALostDisk(t *testing.T) {
+	base := tempDir(t)
+	c := shareConfig(t, base, "a", "b")
+	c.ProbeEvery = 100 * time.Millisecond
+	mustOpen(t, c)
+	b := c.Volumes[1]
+	if err := os.WriteFile(filepath.Join(b.Dir, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, b.Dir, filepath.Join(base, "backup"))
+	s := start(t, c)
+	q := Addition{Name: "b", Dir: filepath.Join(base, "backup")}
+	if _, err := s.AddVolume(t.Context(), q); !IsConfig(err) {
+		t.Errorf("beside its original: %v", err)
+	}
+	if err := os.RemoveAll(b.Dir); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "away" })
+	if _, err := s.AddVolume(t.Context(), q); !IsConfig(err) {
+		t.Errorf("without --adopt: %v", err)
+	}
+	q.Adopt = true
+	if _, err := s.AddVolume(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "online" && v.Dir == q.Dir })
+	for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
+		w, err := s.Where(t.Context(), "/file", false)
+		if err == nil && w.Places[0].Volume == "b" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%+v, %v", w, err)
+		}
 	}
 }

@@ -23,9 +23,12 @@ func weaknesses(c *volume.Caps) []string {
 	return all
 }
 
-// sayWeaknesses logs them, once for each volume.
+// sayWeaknesses logs them, once for each volume that is there.
 func (s *Share) sayWeaknesses() {
-	for _, c := range s.members.all {
+	for _, c := range s.members.list() {
+		if c.vol.State().Attached == 0 {
+			continue
+		}
 		caps := c.vol.Caps()
 		for _, w := range weaknesses(&caps) {
 			s.log.Warn("a volume cannot do everything", "op", "start", "volume", c.cfg.Name, "lacks", w)

@@ -18,10 +18,6 @@ const waitingPerWorker = 4
 func (s *Share) wire() error {
 	var errs []error
 	for _, c := range s.members.all {
-		if c.role == away {
-			errs = append(errs, refuse(c, "%s", c.why))
-			continue
-		}
 		errs = append(errs, s.guard(c))
 	}
 	return errors.Join(errs...)

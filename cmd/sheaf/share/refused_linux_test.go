@@ -43,15 +43,15 @@ func TestRefusedOpensLeaveNothing(t *testing.T) {
 	}
 	cases := map[string]func(*Config){
 		"export":             func(c *Config) { c.Exports = []string{"/ (rw"} },
-		"volume not there":   func(c *Config) { c.Volumes[1].Dir = filepath.Join(base, "none") },
+		"volume not there":   func(c *Config) { c.Volumes[1] = Volume{Name: "none", Dir: filepath.Join(base, "none")} },
 		"same directory":     func(c *Config) { c.Volumes[1].Dir = c.Volumes[0].Dir },
-		"member not given":   func(c *Config) { c.Volumes = c.Volumes[:1] },
+		"no volume there":    func(c *Config) { c.Volumes[0].Dir, c.Volumes = filepath.Join(base, "none"), c.Volumes[:1] },
 		"another's volume":   func(c *Config) { c.Volumes = other.cfg.Volumes },
 		"another's state":    func(c *Config) { c.State = other.cfg.State },
 		"another's port":     func(c *Config) { c.Listen = other.Addr().String() },
 		"index is a file":    func(c *Config) { c.State = noIndex },
 		"damaged marker":     func(c *Config) { c.Volumes = broken.Volumes },
-		"volumes of two":     func(c *Config) { c.Volumes[1].Dir = other.cfg.Volumes[0].Dir },
+		"volumes of two":     func(c *Config) { c.Volumes[1] = Volume{Name: "x", Dir: other.cfg.Volumes[0].Dir} },
 		"stock and readonly": func(c *Config) { c.Engine, c.Exports = EngineGoNFS, []string{"/ *(ro)"} },
 	}
 	try := func() {

@@ -152,15 +152,16 @@ func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err e
 
 func (s *Share) unionOptions() union.Options {
 	o := union.Options{
-		Exclusive: map[volume.ID]bool{},
-		Modes:     map[volume.ID]volume.Mode{},
-		Index:     s.index,
-		Trust:     s.cfg.Trust,
-		Memory:    s.cfg.Memory,
-		OpenFiles: int(s.cfg.OpenFiles),
-		OpenDirs:  int(s.cfg.OpenDirs),
-		Hide:      append([]string{}, s.cfg.Hide...),
-		Log:       s.log,
+		Exclusive:   map[volume.ID]bool{},
+		Modes:       map[volume.ID]volume.Mode{},
+		Index:       s.index,
+		Trust:       s.cfg.Trust,
+		OfflineWait: s.cfg.OfflineWait,
+		Memory:      s.cfg.Memory,
+		OpenFiles:   int(s.cfg.OpenFiles),
+		OpenDirs:    int(s.cfg.OpenDirs),
+		Hide:        append([]string{}, s.cfg.Hide...),
+		Log:         s.log,
 	}
 	switch s.cfg.Lookups {
 	case "off":
