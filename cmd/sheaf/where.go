@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,7 +18,8 @@ func newWhere(io *streams) *cobra.Command {
 		Long: `Where prints the volume, the node and the path on the volume of the object at PATH,
 which is a path in the share; symbolic links on the way are not followed. With
 --lookup it also says which fact answers a look-up of the name. It asks the running
-server; without one it opens the volumes that are given.
+server; without one it opens the volumes that are given. Of what lies on a volume that is
+away it says what is known.
 
 ` + exitHelp,
 		Args: cobra.ExactArgs(1),
@@ -41,7 +43,11 @@ server; without one it opens the volumes that are given.
 
 func printWhere(w io.Writer, found *share.Where) error {
 	for _, p := range found.Places {
-		if _, err := fmt.Fprintf(w, "%s  %s  %s\n", p.Volume, found.Node, printable(p.Path)); err != nil {
+		node, note := cmp.Or(found.Node, "-"), ""
+		if p.State != "" {
+			note = fmt.Sprintf("  (%s: %s)", p.State, p.Reason)
+		}
+		if _, err := fmt.Fprintf(w, "%s  %s  %s%s\n", p.Volume, node, printable(p.Path), note); err != nil {
 			return err
 		}
 	}

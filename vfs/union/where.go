@@ -51,6 +51,41 @@ func (u *Union) Locations(ctx context.Context, vn vfs.Node) ([]Location, error) 
 	return all, nil
 }
 
+// Stood is an object on a volume that is away, by what is known of its directory.
+type Stood struct {
+	Volumes []string // the operator's names; several have copies of a directory
+	Path    []vfs.Name
+	Node    vfs.NodeID // zero: not known
+	Type    vfs.Type   // 0: not known
+}
+
+// Standing is what is known of name in dir on the volumes that are away; without Volumes nothing is. It asks no volume
+// for the name.
+func (u *Union) Standing(ctx context.Context, dir vfs.Node, name vfs.Name) (Stood, error) {
+	d, err := u.resolve(ctx, dir)
+	if err != nil {
+		return Stood{}, err
+	}
+	defer d.put()
+	d.mu.Lock()
+	has, _ := u.stands(d, name)
+	var s Stood
+	phys := name
+	if has != 0 {
+		e := d.names.byName[name]
+		s.Node, s.Type, phys = e.node, e.typ, e.phys
+	}
+	d.mu.Unlock()
+	for _, v := range has.list() {
+		s.Volumes = append(s.Volumes, u.vol(v).name)
+	}
+	if has != 0 {
+		s.Path, err = u.physPath(ctx, d)
+		s.Path = append(s.Path, phys)
+	}
+	return s, err
+}
+
 // physPath is the path that leads to n on its volumes.
 func (u *Union) physPath(ctx context.Context, n *node) ([]vfs.Name, error) {
 	path := []vfs.Name{}

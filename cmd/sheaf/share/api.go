@@ -142,8 +142,10 @@ type Where struct {
 // Place is one location of an object.
 type Place struct {
 	Volume string `json:"volume"`
-	Path   Text   `json:"path"` // within the volume
-	Dir    string `json:"dir"`  // of the volume
+	Path   Text   `json:"path"`             // within the volume
+	Dir    string `json:"dir"`              // of the volume
+	State  string `json:"state,omitempty"`  // of a volume that is not online: slow or away
+	Reason string `json:"reason,omitempty"` // why it is not
 }
 
 // Lookup says which fact answers a look-up.

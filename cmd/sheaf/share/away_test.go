@@ -238,9 +238,7 @@ func TestUnconfiguredMember(t *testing.T) {
 	if err != nil || !change.Changed || !strings.Contains(change.Do[0], elsewhere) {
 		t.Fatalf("%+v, %v", change, err)
 	}
-	if v := statusOf(t, s, "b"); v.State != "online" || v.Dir != elsewhere {
-		t.Errorf("%+v", v)
-	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "online" && v.Dir == elsewhere })
 }
 
 // TestCopyTakesThePlaceOfALostDisk, restored from a backup, under a server.
@@ -279,5 +277,36 @@ func TestCopyTakesThePlaceOfALostDisk(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%+v, %v", w, err)
 		}
+	}
+}
+
+// TestWhereOfWhatIsAway: of a name that was listed before its volume went it is known where it lies.
+func TestWhereOfWhatIsAway(t *testing.T) {
+	c := shareConfig(t, tempDir(t), "a", "b")
+	c.ProbeEvery = 100 * time.Millisecond
+	b := c.Volumes[1].Dir
+	if err := errors.Join(os.MkdirAll(filepath.Join(b, "music"), 0o755), os.WriteFile(filepath.Join(b, "music", "song"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, c)
+	before, err := s.Where(t.Context(), "/music/song", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(b, b+"-pulled"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "away" })
+	for _, path := range []string{"/music", "/music/song"} {
+		w, err := s.Where(t.Context(), path, true)
+		if err != nil || len(w.Places) != 1 || w.Places[0].Volume != "b" || string(w.Places[0].Path) != path || w.Places[0].State != "away" || w.Places[0].Reason == "" {
+			t.Errorf("%s: %+v, %v", path, w, err)
+		}
+		if path == "/music/song" && w.Node != before.Node {
+			t.Errorf("it was node %s and is %s", before.Node, w.Node)
+		}
+	}
+	if _, err := s.Where(t.Context(), "/music/none", false); !IsNotFound(err) {
+		t.Errorf("what is known not to be there: %v", err)
 	}
 }

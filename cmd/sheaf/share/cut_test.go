@@ -111,6 +111,9 @@ func TestRemovalCutShort(t *testing.T) {
 func TestAdditionCutShort(t *testing.T) {
 	subsets(Config{Volumes: []Volume{{Name: "a"}, {Name: "b"}}}, func(some []Volume) {
 		for _, seen := range []bool{true, false} {
+			if seen && len(some) > 0 {
+				continue // it is seen in the end
+			}
 			base := tempDir(t)
 			two := shareConfig(t, base, "a", "b")
 			mustOpen(t, two)

@@ -60,13 +60,20 @@ func (s *Share) exportLines() []string {
 // spaceWait is how long a question about volumes waits for the figures of one that does not answer.
 const spaceWait = 2 * time.Second
 
+// online is how a volume is that the share uses.
+const online = volume.Online
+
 // Volumes implements Inspector.
 func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 	members, r := s.members.list(), s.members.now()
 	all := make([]VolumeStatus, 0, len(members))
 	seen := map[uint64]bool{}
+	states := map[volume.ID]volume.State{}
+	for _, m := range s.union.Members() {
+		states[m.ID] = m.State
+	}
 	for _, c := range members {
-		v := volumeStatus(c, s.members.placeOf(c))
+		v := volumeStatus(c, s.members.placeOf(c), states[c.volumeID()])
 		if e := r.member(c.id); e != nil {
 			v.Mode = e.Mode.String()
 		}
@@ -79,8 +86,8 @@ func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 }
 
 // volumeStatus is what can be said of a volume without asking it.
-func volumeStatus(c *candidate, cfg Volume) VolumeStatus {
-	caps, state, stats := c.vol.Caps(), c.vol.State(), c.vol.Stats()
+func volumeStatus(c *candidate, cfg Volume, state volume.State) VolumeStatus {
+	caps, stats := c.vol.Caps(), c.vol.Stats()
 	v := VolumeStatus{
 		Name: cfg.Name, Dir: cfg.Dir, ID: c.vol.ID().String(),
 		State: state.Health.String(), Reason: state.Reason, Since: state.Since.Round(0), Attached: state.Attached,
@@ -137,6 +144,9 @@ func (s *Share) Where(ctx context.Context, path string, lookup bool) (Where, err
 			if lookup && i == len(names)-1 && errors.Is(err, vfs.NoEnt) {
 				return s.absent(ctx, path, dir.Node, name)
 			}
+			if w, ok := s.standing(ctx, names, i, dir.Node); ok {
+				return w, nil
+			}
 			return fail(err)
 		}
 	}
@@ -146,12 +156,49 @@ func (s *Share) Where(ctx context.Context, path string, lookup bool) (Where, err
 		return fail(err)
 	}
 	for _, l := range locations {
-		w.Places = append(w.Places, Place{Volume: l.Volume, Path: Text("/" + joinNames(l.Path)), Dir: s.dirOf(l.Volume)})
+		w.Places = append(w.Places, s.place(l.Volume, l.Path))
 	}
 	if lookup && len(names) > 0 {
 		w.Lookup = s.explain(dir.Node, names[len(names)-1])
 	}
 	return w, nil
+}
+
+// place is where something lies on a volume.
+func (s *Share) place(volume string, path []vfs.Name) Place {
+	p := Place{Volume: volume, Path: Text("/" + joinNames(path))}
+	if c := s.members.find(volume); c != nil {
+		p.Dir = s.members.placeOf(c).Dir
+	}
+	for _, m := range s.union.Members() {
+		if m.Name == volume && m.State.Health != online {
+			p.State, p.Reason = m.State.Health.String(), m.State.Reason
+		}
+	}
+	return p
+}
+
+// standing answers for a name that is known to lie on a volume that is away: the last of names, or
+// ok is false.
+func (s *Share) standing(ctx context.Context, names []vfs.Name, i int, dir vfs.Node) (w Where, ok bool) {
+	if i < len(names)-1 {
+		return w, false
+	}
+	stood, err := s.union.Standing(ctx, dir, names[i])
+	if err != nil || len(stood.Volumes) == 0 {
+		return w, false
+	}
+	w = Where{Version: APIVersion, Path: Text("/" + joinNames(names)), Lookup: s.explain(dir, names[i])}
+	if stood.Node != (vfs.NodeID{}) {
+		w.Node, w.FileID = stood.Node.String(), stood.Node.FileID()
+	}
+	if stood.Type != 0 {
+		w.Type = typeName(stood.Type)
+	}
+	for _, v := range stood.Volumes {
+		w.Places = append(w.Places, s.place(v, stood.Path))
+	}
+	return w, true
 }
 
 // absent answers for a name that does not exist, and says how that is known.
@@ -163,13 +210,6 @@ func (s *Share) absent(_ context.Context, path string, dir vfs.Node, name vfs.Na
 func (s *Share) explain(dir vfs.Node, name vfs.Name) *Lookup {
 	answer, fact := s.union.Explain(dir, name)
 	return &Lookup{Answer: answer, Fact: fact}
-}
-
-func (s *Share) dirOf(name string) string {
-	if c := s.members.find(name); c != nil {
-		return s.members.placeOf(c).Dir
-	}
-	return ""
 }
 
 // splitPath takes a path in the share apart. "." is nothing and ".." is refused:
