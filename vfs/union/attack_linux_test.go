@@ -142,16 +142,6 @@ func attackByCopies(t *testing.T, s *shareT, all map[string]vfs.Attr) {
 	time.Sleep(2 * s.opt.Trust)
 }
 
-// wantNoFault wants nothing but notes of a check.
-func (s *shareT) wantNoFault(t *testing.T, when string) {
-	t.Helper()
-	for _, x := range s.checked(t, false) {
-		if !x.Note {
-			t.Errorf("%s: check found %+v", when, x)
-		}
-	}
-}
-
 // attackByBackup restores a backup of the tree over it: what the program replaced is Stale, and no handle leads to what has
 // its name now; what it left in its place is what it was.
 func attackByBackup(t *testing.T, s *shareT, all map[string]vfs.Attr) {

@@ -32,8 +32,8 @@ const (
 	FindPin      FindingKind = "pin"      // note: who has a name is written, and only one wants it; what is written is removed
 	FindLinks    FindingKind = "links"    // note: an object has another number of links than names on its volume; nothing
 
-	FindDisplaced FindingKind = "displaced"  // fault: an object that was set aside by a rename is still there; nothing, it is settled at the next start, or by hand
-	FindIntent    FindingKind = "intent"     // fault: a rename over several volumes is not finished; nothing, it is finished at the next start
+	FindDisplaced FindingKind = "displaced"  // fault: an object that was set aside by a rename is still there; it is put back, or removed if the rename had been decided
+	FindIntent    FindingKind = "intent"     // fault: a rename over several volumes is not finished; it is
 	FindRecord    FindingKind = "record"     // note: a record without its object; it is removed
 	FindBadRecord FindingKind = "bad-record" // fault: a file of ours cannot be read for what it is; nothing
 	FindSidecar   FindingKind = "sidecar"    // note: a mark beside no object; it is removed
@@ -105,6 +105,7 @@ func (u *Union) Check(ctx context.Context, o CheckOptions) (CheckSummary, error)
 		return CheckSummary{}, context.Cause(ctx)
 	}
 	defer func() { <-u.checking }()
+	ctx = context.WithValue(ctx, unhurried{}, true) // it waits for searches, and looks into directories that are being recovered
 	c := &check{u: u, o: o, beside: make(map[sidecarOf]struct{}), besideIno: make(map[volIno]struct{})}
 	c.sum.Kinds = make(map[FindingKind]int64)
 	c.sum.Unchecked = make(map[string]string)

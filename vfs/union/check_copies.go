@@ -184,9 +184,8 @@ func sameACLs(v *vol, a vfs.ACLs, w *vol, b vfs.ACLs) bool {
 	return !v.can().ACLs || !w.can().ACLs || slices.Equal(a.Access, b.Access) && slices.Equal(a.Default, b.Default)
 }
 
-// alignCopies gives all copies of the directory at path on volume v the home copy's mode, owner and ACLs, and marks.
+// alignCopies gives all copies of the directory at path on volume v the mode, owner and ACLs that the share shows, and marks.
 func (c *check) alignCopies(ctx context.Context, v int, path []vfs.Name) error {
-	ctx = context.WithValue(ctx, unhurried{}, true)
 	n, err := c.u.walk(ctx, v, path)
 	if err != nil {
 		return err
@@ -201,6 +200,9 @@ func (c *check) alignCopies(ctx context.Context, v int, path []vfs.Name) error {
 			return err
 		}
 		defer l.Release()
+		if err := c.u.whole("repair", n); err != nil {
+			return err
+		}
 		if _, err := c.u.refresh(ctx, n); err != nil {
 			return err
 		}
@@ -210,7 +212,7 @@ func (c *check) alignCopies(ctx context.Context, v int, path []vfs.Name) error {
 	})
 }
 
-// align is alignCopies for who holds the exclusive lease on n and has announced a change.
+// align is alignCopies for who holds the exclusive lease on n, has refreshed it and announced a change.
 func (u *Union) align(ctx context.Context, n *node) error {
 	hs, err := u.dirsAt(ctx, n, u.all())
 	if err != nil {
@@ -218,31 +220,30 @@ func (u *Union) align(ctx context.Context, n *node) error {
 	}
 	defer hs.release()
 	n.mu.Lock()
-	home, copies := n.home, slices.Clone(n.copies)
+	from, epoch, copies := n.acting(u.online()), n.epoch(), slices.Clone(n.copies)
 	n.mu.Unlock()
-	if hs[home] == nil {
+	if from < 0 || hs[from] == nil {
 		return errNoCopy
 	}
-	st, err := hs[home].d.Stat(ctx)
+	st, err := hs[from].d.Stat(ctx)
 	if err != nil {
 		return err
 	}
-	var acls vfs.ACLs
-	if u.vol(home).can().ACLs {
-		if acls, err = hs[home].d.ACLs(ctx); err != nil {
-			return err
-		}
+	acls, err := hs[from].d.ACLs(ctx)
+	if err != nil {
+		return err
 	}
 	for _, k := range copies {
 		h := hs[k.vol]
 		if h == nil {
 			return errNoCopy
 		}
-		if k.vol != home {
-			if err := u.likeHome(ctx, h, &st, acls, u.vol(home).can().ACLs); err != nil {
+		if k.vol != from {
+			if err := u.levelCopy(ctx, h, &vfs.Attr{Mode: st.Mode, UID: st.UID, GID: st.GID}, acls); err != nil {
 				return err
 			}
 		}
+		k.epoch = epoch
 		if err := u.markCopy(ctx, n, k, h); err != nil {
 			return err
 		}
@@ -250,45 +251,17 @@ func (u *Union) align(ctx context.Context, n *node) error {
 			return err
 		}
 	}
+	n.mu.Lock()
+	n.acls = nil
+	n.mu.Unlock()
 	return u.settleDir(ctx, n)
-}
-
-// likeHome gives a copy the attributes of the home copy, where they differ.
-func (u *Union) likeHome(ctx context.Context, h *dirHandle, home *volume.Stat, acls vfs.ACLs, listed bool) error {
-	st, err := h.d.Stat(ctx)
-	if err != nil {
-		return err
-	}
-	set := vfs.SetAttr{Mode: home.Mode, UID: home.UID, GID: home.GID}
-	if st.UID != home.UID {
-		set.Mask |= vfs.SetUID
-	}
-	if st.GID != home.GID {
-		set.Mask |= vfs.SetGID
-	}
-	if listed && u.vol(h.vol).can().ACLs { // before the mode, which is part of them
-		have, err := h.d.ACLs(ctx)
-		if err == nil && !(slices.Equal(have.Access, acls.Access) && slices.Equal(have.Default, acls.Default)) {
-			err = h.d.SetACLs(ctx, acls)
-			set.Mask |= vfs.SetMode
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if st.Mode != home.Mode || set.Mask != 0 {
-		set.Mask |= vfs.SetMode | vfs.SetMtime
-		set.Mtime = st.Mtime
-		return h.d.SetAttr(ctx, &set)
-	}
-	return nil
 }
 
 // conflict looks whether who has a name that objects of several volumes want is written on all of these.
 func (c *check) conflict(ctx context.Context, dirs []volume.Dir, path []vfs.Name, name vfs.Name) error {
 	dir := c.u.root.node()
 	if len(path) > 0 {
-		n, err := c.u.walk(context.WithValue(ctx, unhurried{}, true), c.firstOf(dirs), path)
+		n, err := c.u.walk(ctx, c.firstOf(dirs), path)
 		if err != nil {
 			return err
 		}
@@ -350,7 +323,6 @@ func errClose(err error, d volume.Dir) error {
 
 // pin lets the share decide who has a name, which writes it.
 func (c *check) pin(ctx context.Context, dir vfs.Node, name vfs.Name) error {
-	ctx = context.WithValue(ctx, unhurried{}, true)
 	n, err := c.u.resolve(ctx, dir)
 	if err != nil {
 		return err

@@ -177,7 +177,6 @@ func record(ctx context.Context, d volume.Dir, name vfs.Name) ([]byte, error) {
 
 // quietly calls f under the exclusive leases on those of dirs that there are: no call of ours is changing what f looks at.
 func (c *check) quietly(ctx context.Context, dirs []vfs.Node, f func() error) error {
-	ctx = context.WithValue(ctx, unhurried{}, true)
 	var wants []lease.Want
 	for _, vn := range dirs {
 		n, err := c.u.resolve(ctx, vn)
@@ -253,20 +252,23 @@ func (c *check) displacedOne(ctx context.Context, v *vol, d volume.Dir, name vfs
 			What:   "a rename that was cut short set it aside; its name was " + string(f.Name),
 			Repair: "it goes back where it was, under another name if that is taken, or away if the rename had been decided",
 			Do:     "if its directory is gone: move it into the volume while no server runs, or remove it",
-		}, func() error { return c.settleDisplaced(ctx, v, d, id, b) })
+		}, func() error { return c.settle(ctx, v, d, name) })
 	}
 	return nil
 }
 
-// settleDisplaced does what recovery does, and wants it done.
-func (c *check) settleDisplaced(ctx context.Context, v *vol, d volume.Dir, id vfs.Name, b []byte) error {
-	if err := c.u.recoverDisplaced(context.WithValue(ctx, unhurried{}, true), v, id, b); err != nil {
+// settle does what recovery does with the record called name in d, and wants it done.
+func (c *check) settle(ctx context.Context, v *vol, d volume.Dir, name vfs.Name) error {
+	if err := c.u.readRecords(ctx, v); err != nil {
 		return err
 	}
-	if there, err := exists(ctx, d, id); err != nil || !there {
+	if err := c.u.recoverAll(ctx); err != nil {
 		return err
 	}
-	return &vfs.Error{Status: vfs.IO, Op: "put back", Object: id.String(), Volume: v.name, Err: errors.New("its directory is gone")}
+	if there, err := exists(ctx, d, name); err != nil || !there {
+		return err
+	}
+	return &vfs.Error{Status: vfs.IO, Op: "finish what was cut off", Object: name.String(), Volume: v.name, Err: errors.New("a volume that it needs is away, or its directory is gone")}
 }
 
 // intentOne looks at an intent: while no rename of its directories is under way there is none.
@@ -293,8 +295,9 @@ func (c *check) intentOne(ctx context.Context, v *vol, d volume.Dir, name vfs.Na
 		return err
 	}
 	c.say(Finding{Kind: FindIntent, Volume: v.name, Path: path, Node: to.ID,
-		What: "a directory that is on several volumes was being renamed from " + string(f.FromName) + " to " + string(f.ToName) + ", and not all copies have followed",
-		Do:   "it is finished when the server starts with all of the directory's volumes"}, nil)
+		What:   "a directory that is on several volumes was being renamed from " + string(f.FromName) + " to " + string(f.ToName) + ", and not all copies have followed",
+		Repair: "those that have not do", Do: "let all of the directory's volumes be there"},
+		func() error { return c.settle(ctx, v, d, name) })
 	return nil
 }
 
@@ -344,7 +347,7 @@ func (c *check) conflictOf(ctx context.Context, k pinKey) (conflictState, error)
 	if m := c.u.members(); m.online != m.all {
 		return conflictUnknown, nil
 	}
-	n, err := c.u.resolve(context.WithValue(ctx, unhurried{}, true), vfs.Node{ID: k.dir})
+	n, err := c.u.resolve(ctx, vfs.Node{ID: k.dir})
 	if vfs.StatusOf(err) == vfs.Stale {
 		return conflictNone, nil
 	}

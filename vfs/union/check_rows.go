@@ -69,7 +69,7 @@ func (c *check) row(ctx context.Context, row *meta.Node) error {
 		return c.rowError(ctx, row, err)
 	}
 	c.say(Finding{Kind: FindRow, Note: true, Node: row.ID, Path: row.Places[0].Name.String(), What: "the index says of this node what is not so: " + wrong, Repair: "it is forgotten, and learned anew"},
-		func() error { return c.dropRow(ctx, row.ID) })
+		func() error { return c.u.opt.Index.DeleteNode(ctx, row.ID) })
 	return nil
 }
 
@@ -83,20 +83,6 @@ func (c *check) rowError(ctx context.Context, row *meta.Node, err error) error {
 	}
 	v := c.u.volumeByID(volume.ID(row.Copies[0].Volume))
 	c.unreadable(v, row.Places[0].Name.String(), err)
-	return nil
-}
-
-// dropRow forgets a row; what memory knows better is written. The caller holds the lease on the node.
-func (c *check) dropRow(ctx context.Context, id vfs.NodeID) error {
-	if err := c.u.opt.Index.DeleteNode(ctx, id); err != nil {
-		return err
-	}
-	if n := c.u.table.get(id); n != nil {
-		defer n.put()
-		if c.u.verified(n) || !n.isDir() {
-			c.u.putRow(n)
-		}
-	}
 	return nil
 }
 

@@ -347,13 +347,17 @@ func (c *check) areTwins(ctx context.Context, d volume.Dir, s *copySight, name v
 	return err == nil && other.st.Key == first.key && other.verdict == markBelieved && other.node.ID == s.node.ID, err
 }
 
-// lookAgain lets the share see what is at path on volume v, which puts marks right.
+// lookAgain lets the share see what is at path on volume v, whatever it knew, which puts marks right.
 func (c *check) lookAgain(ctx context.Context, v int, path []vfs.Name) error {
-	n, err := c.u.walk(context.WithValue(ctx, unhurried{}, true), v, path)
-	if err == nil {
+	for _, p := range [][]vfs.Name{path[:len(path)-1], path} {
+		n, err := c.u.walk(ctx, v, p)
+		if err != nil {
+			return err
+		}
+		c.u.distrust(n)
 		n.put()
 	}
-	return err
+	return nil
 }
 
 // linked is an object with several links, of which not all names were seen yet.

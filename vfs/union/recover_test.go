@@ -99,6 +99,7 @@ func untilItWorks(t *testing.T, volumes int, setup, step func(m *mortal) error, 
 			t.Fatalf("still fails at operation %d: %v", n, err)
 		}
 		m.revive(t)
+		m.wantNoFault(t, "after the crash")
 		check(m, err == nil)
 		m.close(t)
 		for i := range m.mems {
