@@ -43,20 +43,21 @@ type Options struct {
 // Store is the open index. Its methods may be called from any goroutine at any
 // time; after Close they return ErrClosed.
 type Store struct {
-	opt     Options
-	log     *slog.Logger
-	db      *badger.DB
-	owner   *os.File // locked
-	unclean bool
-	session uint32      // counts the openings of this index
-	void    uint32      // the last session after which nothing unsettled is believed: it was not closed
-	lost    uint32      // the last session after which nothing settled is believed either: see standing
-	whole   atomic.Bool // see SetWhole
-	q       queue
-	space   space
-	failed  atomic.Pointer[error] // the commit that failed; nothing is written or known after it
-	stop    chan struct{}
-	tasks   sync.WaitGroup // committer and watcher
+	opt      Options
+	log      *slog.Logger
+	db       *badger.DB
+	owner    *os.File // locked
+	unclean  bool
+	session  uint32      // counts the openings of this index
+	void     uint32      // the last session after which nothing unsettled is believed: it was not closed
+	lost     uint32      // the last session after which nothing settled is believed either: see standing
+	whole    atomic.Bool // see SetWhole
+	q        queue
+	space    space
+	failed   atomic.Pointer[error] // the commit that failed; nothing is written or known after it
+	vanished atomic.Bool           // see gone
+	stop     chan struct{}
+	tasks    sync.WaitGroup // committer and watcher
 
 	life   sync.RWMutex // held shared during every use of db; order: life, then q.mu
 	closed bool         // guarded by life
@@ -190,6 +191,9 @@ func (s *Store) Close() error {
 	s.q.close()
 	close(s.stop)
 	s.tasks.Wait()
+	if s.gone() {
+		return errors.Join(s.closeGone(), s.owner.Close())
+	}
 	err := s.failure()
 	if err == nil && !s.space.void.Load() {
 		err = s.end()
