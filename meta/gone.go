@@ -27,7 +27,11 @@ func (s *Store) gone() bool {
 	if err == nil && os.SameFile(mine, there) || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	s.fall() // before anybody learns of it
+	// The lock's file went with the directory, which may be put back: it was not kept up then. What is in
+	// its place may be another's.
+	if _, err := s.owner.WriteAt([]byte(goneText), 0); err != nil {
+		s.log.Error("an index that was moved cannot be told from a good one: do not put it back", "op", "write index", "dir", s.opt.Dir, "err", err)
+	}
 	if s.vanished.CompareAndSwap(false, true) {
 		err := error(&vfs.Error{
 			Status: vfs.IO, Op: "write index", Object: s.opt.Dir, Err: errGone,
@@ -38,6 +42,20 @@ func (s *Store) gone() bool {
 			"op", "write index", "dir", s.opt.Dir)
 	}
 	return true
+}
+
+// goneText is in the lock's file of an index whose directory was moved while it was in use.
+const goneText = "moved while in use\n"
+
+// putBack sees to it that an index which was moved while it was in use, and put back, is not held to
+// have been kept up. Needs the lock.
+func (s *Store) putBack() error {
+	st, err := s.owner.Stat()
+	if err != nil || st.Size() == 0 {
+		return err
+	}
+	s.fall()
+	return s.owner.Truncate(0)
 }
 
 // closeGone closes Badger without its directory. Its Close writes a table, and tries again for ever

@@ -82,3 +82,61 @@ func TestDirectoryGone(t *testing.T) {
 		})
 	}
 }
+
+// TestPutBack: an index that was moved while it was in use, whose server was killed then, and which was put
+// back, is not held to have been kept up.
+func TestPutBack(t *testing.T) {
+	dir := t.TempDir()
+	for i, want := range []uint32{0, 1, 1} {
+		s, err := Open(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err := s.owner.Stat(); err != nil || st.Size() != 0 {
+			t.Errorf("the lock's file: %v, %v", st, err)
+		}
+		if s.void != want || s.lost != want {
+			t.Errorf("opening %d: not believed up to session %d and %d, want %d", i, s.void, s.lost, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			if err := os.WriteFile(filepath.Join(dir, lockName), []byte(goneText), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestCloseUnclean: rows are written, and not believed.
+func TestCloseUnclean(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *Store {
+		s, err := Open(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	n := vfs.NodeID{1, 2, 3}
+	s.SetWhole(true)
+	if err := errors.Join(s.PutNode(t.Context(), &Node{ID: n, Type: vfs.Directory}), s.CloseUnclean()); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if _, ok, err := s.Node(n); !ok || err != nil || !s.Unclean() || s.Whole() {
+		t.Errorf("%v %v, unclean %v, whole %v", ok, err, s.Unclean(), s.Whole())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if s.Unclean() {
+		t.Error("unclean after Close")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

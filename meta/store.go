@@ -118,6 +118,9 @@ func Open(opt Options) (*Store, error) {
 	if err := s.own(); err != nil {
 		return nil, err
 	}
+	if err := s.putBack(); err != nil {
+		return nil, errors.Join(s.openError(err, ""), s.owner.Close())
+	}
 	if err := s.openOrReplace(); err != nil {
 		return nil, errors.Join(err, s.owner.Close())
 	}
@@ -180,7 +183,16 @@ func (s *Store) Whole() bool { return s.whole.Load() }
 func (s *Store) SetWhole(whole bool) { s.whole.Store(whole) }
 
 // Close writes what is queued and closes the index.
-func (s *Store) Close() error {
+func (s *Store) Close() error { return s.close(true) }
+
+// CloseUnclean is Close for an owner who cannot tell whether something still changes that the index says:
+// the next opening is Unclean.
+func (s *Store) CloseUnclean() error { return s.close(false) }
+
+func (s *Store) close(clean bool) error {
+	if !clean {
+		s.fall() // changes whose notes cannot be written any more may follow
+	}
 	s.life.Lock()
 	if s.closed {
 		s.life.Unlock()
@@ -195,7 +207,7 @@ func (s *Store) Close() error {
 		return errors.Join(s.closeGone(), s.owner.Close())
 	}
 	err := s.failure()
-	if err == nil && !s.space.void.Load() {
+	if clean && err == nil && !s.space.void.Load() {
 		err = s.end()
 	}
 	if s.space.void.Load() {
