@@ -52,19 +52,19 @@ func (s *Share) guard(c *candidate) error {
 	return nil
 }
 
-// opened is one opening of a volume, as guard gets it.
-type opened struct {
+// anOpening is one opening of a volume, as guard gets it.
+type anOpening struct {
 	*group.Volume
 	local *local.Volume
 }
 
-func (s *Share) opened(name string, l *local.Volume) *opened {
+func (s *Share) opened(name string, l *local.Volume) *anOpening {
 	v := volume.Volume(l)
 	if s.opt.decorate != nil {
 		v = s.opt.decorate(name, v)
 	}
-	return &opened{group.New(v), l}
+	return &anOpening{group.New(v), l}
 }
 
 // stillThere looks whether the path of a volume that guard opened still leads to it.
-func stillThere(ctx context.Context, v volume.Volume) error { return v.(*opened).local.Present(ctx) }
+func stillThere(ctx context.Context, v volume.Volume) error { return v.(*anOpening).local.Present(ctx) }
