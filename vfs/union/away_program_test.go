@@ -51,7 +51,7 @@ func TestAwayProgram(t *testing.T) {
 		ma, err := p.m.Root(context.Background(), who)
 		p.must(err)
 		p.nodes = []awayNode{{a.Node, ma.Node}}
-		for range rapid.IntRange(1, 80).Draw(rt, "steps") {
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			p.step()
 		}
 		for _, v := range p.out.list() {
@@ -107,6 +107,12 @@ func (p *awayProgram) put(v int) {
 	p.say("put volume %d back", v)
 	p.s.put(p.t, v)
 	p.out = p.out.minus(v)
+	for _, n := range p.nodes { // seen, and so brought up to what it missed
+		if _, err := p.s.u.GetAttr(context.Background(), who, n.under); err != nil && !isRefusal(err) && vfs.StatusOf(err) != vfs.Stale && vfs.StatusOf(err) != vfs.Jukebox {
+			p.fail("after it came: %v", err)
+		}
+	}
+	eventually(p.t, "all is leveled", func() bool { return p.s.leveled() })
 }
 
 func (p *awayProgram) step() {
@@ -227,8 +233,8 @@ func (p *awayProgram) setMode(ctx context.Context) {
 	p.same(err, func() error { _, err := p.m.SetAttr(ctx, who, n.model, set, nil); return err })
 }
 
-// listing is the names in dir.
-func listing1(ctx context.Context, fs vfs.FS, dir vfs.Node) (names []string, err error) {
+// namesIn is the names in dir, in order.
+func namesIn(ctx context.Context, fs vfs.FS, dir vfs.Node) (names []string, err error) {
 	_, _, err = fs.ReadDir(ctx, who, dir, 0, true, func(e *vfs.DirEntry) bool {
 		names = append(names, e.Name.String())
 		return true
@@ -240,9 +246,9 @@ func listing1(ctx context.Context, fs vfs.FS, dir vfs.Node) (names []string, err
 func (p *awayProgram) list(ctx context.Context) {
 	i, d := p.any("directory")
 	p.say("list #%d", i)
-	names, err := listing1(ctx, p.s.u, d.under)
+	names, err := namesIn(ctx, p.s.u, d.under)
 	var want []string
-	if p.same(err, func() (err error) { want, err = listing1(ctx, p.m, d.model); return err }) && !slices.Equal(names, want) {
+	if p.same(err, func() (err error) { want, err = namesIn(ctx, p.m, d.model); return err }) && !slices.Equal(names, want) {
 		p.fail("listed %q, want %q", names, want)
 	}
 }
@@ -268,9 +274,9 @@ func (p *awayProgram) restart(context.Context) {
 func (p *awayProgram) compare(under, model vfs.Node, path string) {
 	p.t.Helper()
 	ctx := context.Background()
-	names, err := listing1(ctx, p.s.u, under)
+	names, err := namesIn(ctx, p.s.u, under)
 	p.must(err)
-	want, err := listing1(ctx, p.m, model)
+	want, err := namesIn(ctx, p.m, model)
 	p.must(err)
 	if !slices.Equal(names, want) {
 		p.fail("in the end %q lists %q, want %q", path, names, want)
