@@ -176,6 +176,80 @@ func (u *Union) holder(d *node, name vfs.Name, seen []sighting) int {
 	return seen[0].vol
 }
 
+// physOf is what the volumes call the object that the place at tells of now.
+func (u *Union) physOf(d *node, at place) vfs.Name {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.names != nil {
+		if e := d.names.byName[at.name]; e != nil {
+			return e.phys
+		}
+	}
+	return at.phys
+}
+
+// endConflict forgets who has a name when its last loser, which was at at, has gone from there. The caller holds the
+// exclusive lease on d.
+func (u *Union) endConflict(ctx context.Context, d *node, at place) {
+	if at.name == at.phys || u.doubtful(d) != 0 {
+		return
+	}
+	d.mu.Lock()
+	over := d.names != nil
+	if over {
+		for _, e := range d.names.byName {
+			over = over && (e.phys != at.phys || e.name == e.phys)
+		}
+	}
+	d.mu.Unlock()
+	if over {
+		u.pins.drop(ctx, u, d.id, at.phys)
+	}
+}
+
+// askLoser asks for a conflict's loser by the name under which the share shows it, when d cannot be listed because
+// a volume is away: a pin tells that it is one. No node and no error: it cannot be told. A directory may be a part of
+// what has the name. The caller holds a lease on d.
+func (u *Union) askLoser(ctx context.Context, d *node, name vfs.Name) (*node, error) {
+	i := strings.LastIndex(name.String(), conflictInfix)
+	if i <= 0 {
+		return nil, nil
+	}
+	phys, err := vfs.ParseName(name.String()[:i])
+	if err != nil {
+		return nil, nil // nothing can be called so
+	}
+	holder, pinned := u.pins.get(d.id, phys)
+	if !pinned {
+		return nil, nil
+	}
+	hs, err := u.dirsAt(ctx, d, u.online())
+	if err != nil {
+		return nil, err
+	}
+	defer hs.release()
+	asked := u.now()
+	for _, v := range hs.set().list() {
+		if u.vol(v).id == holder || u.aliasName(phys, v) != name {
+			continue
+		}
+		s, err := u.look(ctx, hs[v], phys)
+		if vfs.StatusOf(err) == vfs.NoEnt || err == nil && s.isDir() {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		at, seen := place{d.node(), name, phys}, []sighting{s}
+		n, err := u.settle(ctx, at, seen, hs.set())
+		if err == nil {
+			u.notePresent(ctx, d, at, seen, n, asked)
+		}
+		return n, err
+	}
+	return nil, nil
+}
+
 // pins remember who has a name that several volumes' objects want, over restarts and
 // another order of volumes. Each is a file in PrivateName/conflicts of the volumes concerned.
 type pins struct {

@@ -323,6 +323,9 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 	}
 	if len(seen) == 0 {
 		if err := u.missing(d, name); vfs.StatusOf(err) != vfs.NoEnt {
+			if n, lerr := u.askLoser(ctx, d, name); n != nil || lerr != nil {
+				return n, lerr
+			}
 			return nil, err
 		}
 		u.noteAbsent(d, name, asked, hs.set())

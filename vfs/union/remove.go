@@ -239,6 +239,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 		return flush, err
 	}
 	u.dropName(d, at.name, vols)
+	u.endConflict(ctx, d, at)
 	u.unnamed(ctx, n, at)
 	u.afterNames(ctx, d, ch, hs)
 	return flush, nil
@@ -286,6 +287,7 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 		return flush, done(err)
 	}
 	u.dropName(d, at.name, vols)
+	u.endConflict(ctx, d, at)
 	u.retire(n)
 	u.afterNames(ctx, d, ch, hs)
 	return flush, nil

@@ -324,7 +324,9 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		if err := u.freeName(ctx, r.to, r.dstAt, r.dstOn); err != nil {
 			return false, err
 		}
+		r.dstAt.phys = u.physOf(r.to, r.dstAt)
 	}
+	r.srcAt.phys = u.physOf(r.from, r.srcAt) // one may have been the other's loser, and has its name for good now
 	if r.fromHs, err = u.dirsAt(ctx, r.from, r.srcOn); err != nil {
 		return false, err
 	}
@@ -411,7 +413,9 @@ func (r *renaming) nodes() []*node {
 // renamed takes note of it all in memory.
 func (u *Union) renamed(ctx context.Context, r *renaming, target place) {
 	u.moveName(ctx, r, target)
+	u.endConflict(ctx, r.from, r.srcAt)
 	if r.dst != nil {
+		u.endConflict(ctx, r.to, r.dstAt)
 		if r.dst.isDir() {
 			u.retire(r.dst)
 		} else {
