@@ -9,6 +9,7 @@
 //	probe churn DIR STOP    create and remove other files in DIR until the file STOP exists
 //	probe list DIR N        fail unless DIR lists f0000000 … f(N-1) once each
 //	probe hold DIR STOP     keep files open in DIR and use them until STOP exists, then check all that was written
+//	probe steady DIR N STOP use N files, each of which holds its name, until STOP exists, while volumes go and come
 package main
 
 import (
@@ -23,7 +24,7 @@ func main() {
 		return
 	}
 	if len(args) < 2 {
-		fail(fmt.Errorf("usage: probe calls|fill|churn|list|hold DIR …"))
+		fail(fmt.Errorf("usage: probe calls|fill|churn|list|hold|steady DIR …"))
 	}
 	var err error
 	switch verb, dir := args[0], args[1]; verb {
@@ -37,6 +38,11 @@ func main() {
 		err = churn(dir, args[2])
 	case "hold":
 		err = hold(dir, args[2])
+	case "steady":
+		if len(args) < 4 {
+			fail(fmt.Errorf("usage: probe steady DIR N STOP"))
+		}
+		err = steady(dir, number(args), args[3])
 	default:
 		err = fmt.Errorf("no verb %q", verb)
 	}
