@@ -48,7 +48,7 @@ rsync -a %[1]s/tree/ /tmp/mirror/
 %[2]s steady %[1]s/tree %[3]d /run/stop >/run/steady 2>&1 & echo $! >/run/steady.pid
 for i in $(seq 300); do grep -q steady /run/steady && break; sleep 0.1; done
 (n=0; while [ ! -e /run/stop ]; do
-	rsync -a --delete --timeout=600 %[1]s/tree/ /tmp/mirror/ 2>/run/rsync.err; st=$?; n=$((n+1))
+	st=0; n=$((n+1)); rsync -a --delete --timeout=600 %[1]s/tree/ /tmp/mirror/ 2>/run/rsync.err || st=$?
 	have=$(find /tmp/mirror -name 'f*' | wc -l)
 	[ $have = %[3]d ] || { echo "after run $n, status $st, the mirror has $have files: $(cat /run/rsync.err)"; break; }
 	case $st in 0|23|24) ;; *) echo "run $n: status $st: $(cat /run/rsync.err)"; break;; esac
