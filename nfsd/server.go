@@ -246,9 +246,14 @@ func again(c *rpc.Call, err error) bool {
 	return c.NoWait && err != nil && vfs.StatusOf(err) == vfs.Again
 }
 
-// logFailure logs what the file system could not do.
+// logFailure logs what the file system could not do. What is not news is told only to
+// who wants to hear everything.
 func (s *Server) logFailure(c *rpc.Call, err error) {
 	if errors.Is(err, context.Canceled) { // the client went away
+		return
+	}
+	if vfs.Announced(err) {
+		s.log.Debug("a call failed", "op", procNames[c.Proc], "client", c.Client.Addr(), "xid", c.XID, "err", err)
 		return
 	}
 	suppressed, ok := s.quiet.take(time.Now())

@@ -240,11 +240,19 @@ func TestFailuresAreLogged(t *testing.T) {
 		fail()
 		fs.fail.Store(&vfs.Error{Status: vfs.NoEnt})
 		fail()
+		fs.fail.Store(&vfs.Error{Status: vfs.IO, Err: told{}})
+		fail()
 		if b.Len() != 0 {
-			t.Errorf("a call that was cut or missed is logged: %s", b.String())
+			t.Errorf("a call that was cut or missed, or what was told before, is logged: %s", b.String())
 		}
 	})
 }
+
+// told is an error whose cause the operator knows.
+type told struct{}
+
+func (told) Error() string   { return "the disk is away" }
+func (told) Announced() bool { return true }
 
 // TestSlowAnswersGoToAWorker: Again without NoWait is a fault of a layer.
 func TestSlowAnswersGoToAWorker(t *testing.T) {

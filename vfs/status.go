@@ -140,3 +140,11 @@ func StatusOf(err error) Status {
 	}
 	return IO
 }
+
+// Announced reports whether the cause of err is a lasting state that was told to the operator when it
+// began, such as a volume that is away: each call that meets it is no news. Errors say
+// so by a method Announced() bool.
+func Announced(err error) bool {
+	var a interface{ Announced() bool }
+	return errors.As(err, &a) && a.Announced()
+}

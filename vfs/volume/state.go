@@ -81,3 +81,6 @@ func (e *AwayError) Error() string {
 
 // Unwrap gives the status.
 func (e *AwayError) Unwrap() error { return e.Status }
+
+// Announced implements what vfs.Announced asks for: who keeps the State tells of its changes.
+func (e *AwayError) Announced() bool { return true }
