@@ -53,9 +53,6 @@ func (s *Store) watchLoop() {
 			return
 		case <-t.C:
 		}
-		if s.gone() {
-			return
-		}
 		if err := s.look(); err != nil {
 			s.log.Error("cannot tell how much space the index has left", "op", "statfs", "err", err)
 		}

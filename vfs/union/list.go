@@ -275,7 +275,6 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 		t.round = d.names.round
 	}
 	t.round++
-	t.unsure = set // unless nothing was doubted since it was begun
 	d.names = t
 	u.askedNames(d, asOf)
 	if !d.changing {
