@@ -16,6 +16,8 @@
 //	'm' "open"           1 while a server has it open         meta
 //	'm' "session"        counts the servers that had it open  meta
 //	'm' "void"           the last session that was not closed meta
+//	'm' "cut"            the last session that the host ended meta
+//	'm' "boot"           which run of the host that was       meta
 //	'm' "lost"           the last one whose end was not told  meta
 //	'm' "whole"          1 once everything was seen           union
 //	'n' node             type, birth, where it lies, names    union       M2 a directory has one name, M7
@@ -37,10 +39,12 @@
 //
 // A listing is believed either because the directory has the version still at which its names were
 // listed (Proof), or, where nobody can ask, since it was the last that was known (Complete). The first holds
-// after any crash, as the rows of later changes are never stored without taking it away. The second
-// holds if the session that wrote the row, and each one after it, closed the index; or if the row is Settled: then
-// whoever changes the directory has that taken away on stable storage first. A session that could not
-// write any more (a full disk, an error) takes away the file "standing", which voids all.
+// after any end of the process, as the rows of later changes are never stored without taking it away. The second
+// holds if the session that wrote the row, and each one after it, closed the index. Where power goes, names and versions
+// that were not flushed may be kept or lost each for itself, and the first does not hold either.
+// But both do, after anything, if the row is Settled: then whoever changes the directory has that
+// taken away on stable storage before. A session that could not
+// write any more (a full disk, an error) takes away the file "standing", which voids all that is Settled.
 //
 // # A full disk
 //

@@ -3,6 +3,7 @@ package meta
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 
@@ -60,6 +61,8 @@ var (
 	keyOpen    = []byte{kindMeta, 'o', 'p', 'e', 'n'}
 	keySession = []byte{kindMeta, 's', 'e', 's', 's', 'i', 'o', 'n'}
 	keyVoid    = []byte{kindMeta, 'v', 'o', 'i', 'd'}
+	keyCut     = []byte{kindMeta, 'c', 'u', 't'}
+	keyBoot    = []byte{kindMeta, 'b', 'o', 'o', 't'}
 	keyLost    = []byte{kindMeta, 'l', 'o', 's', 't'}
 	keyWhole   = []byte{kindMeta, 'w', 'h', 'o', 'l', 'e'}
 )
@@ -102,11 +105,11 @@ func (s *Store) begin() error {
 
 // beginSession reads how the last session ended, and what is believed after it.
 func (s *Store) beginSession(known bool) error {
-	var open, whole uint32
+	var open, whole, boot uint32
 	for _, n := range []struct {
 		to  *uint32
 		key []byte
-	}{{&open, keyOpen}, {&whole, keyWhole}, {&s.session, keySession}, {&s.void, keyVoid}, {&s.lost, keyLost}} {
+	}{{&open, keyOpen}, {&whole, keyWhole}, {&s.session, keySession}, {&s.void, keyVoid}, {&s.cut, keyCut}, {&s.lost, keyLost}, {&boot, keyBoot}} {
 		v, _, err := s.number(n.key)
 		if err != nil {
 			return damaged("%w", err)
@@ -120,6 +123,9 @@ func (s *Store) beginSession(known bool) error {
 	s.unclean = open != 0
 	if known && s.unclean {
 		s.void = s.session
+		if boot != s.boot() {
+			s.cut = s.session
+		}
 	}
 	if known && !standing {
 		s.void, s.lost = s.session, s.session
@@ -129,11 +135,20 @@ func (s *Store) beginSession(known bool) error {
 	return nil
 }
 
+// boot tells the runs of the host apart.
+func (s *Store) boot() uint32 {
+	name := s.opt.Boot
+	if name == "" {
+		name = bootName()
+	}
+	return crc32.Checksum([]byte(name), castagnoli)
+}
+
 // numbers are the rows of an index that is open.
 func (s *Store) numbers() map[string]uint32 {
 	return map[string]uint32{
 		string(keyFormat): Format, string(keyOpen): 1, string(keySession): s.session,
-		string(keyVoid): s.void, string(keyLost): s.lost, string(keyWhole): 0,
+		string(keyVoid): s.void, string(keyCut): s.cut, string(keyBoot): s.boot(), string(keyLost): s.lost, string(keyWhole): 0,
 	}
 }
 

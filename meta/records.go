@@ -110,12 +110,13 @@ type DirCopy struct {
 	Volume  VolumeID
 	Version Version  // at which it was listed
 	Listed  vfs.Time // when
-	// Proof: the entries are its names whenever it has that Version.
+	// Proof: the entries are its names whenever it has that Version. Lost when the index is not closed and the host
+	// went down with it, unless Settled.
 	Proof bool
 	// Complete: the entries are its names as far as this program knows, by a listing and by what it changed
-	// since. Only Complete is lost when the index is not closed.
+	// since. Lost when the index is not closed, unless Settled.
 	Complete bool
-	// Settled: Complete outlives that, too: whoever changes the copy takes Settled away first, and flushes.
+	// Settled: both outlive that: whoever changes the copy takes Settled away first, and flushes.
 	Settled bool
 }
 

@@ -116,7 +116,7 @@ func (s *Store) Entries(dir vfs.NodeID, after vfs.Cookie, limit int) (entries []
 	return entries, more, err
 }
 
-// Copies is what is known of the copies of a directory. Complete is said only where it can be believed.
+// Copies is what is known of the copies of a directory, as far as it can be believed.
 func (s *Store) Copies(dir vfs.NodeID) ([]DirCopy, error) {
 	stored, err := all(s, groupOf(kindCopy, dir), decodeCopy)
 	if err != nil {
@@ -134,6 +134,9 @@ func (s *Store) believed(c *storedCopy) DirCopy {
 	d := c.DirCopy
 	if c.session <= s.lost || c.session <= s.void && !d.Settled {
 		d.Complete, d.Settled = false, false
+	}
+	if c.session <= s.cut && !d.Settled {
+		d.Proof = false
 	}
 	return d
 }
@@ -225,6 +228,11 @@ func (s *Store) ReplaceDir(ctx context.Context, dir vfs.NodeID, entries iter.Seq
 		return err
 	}
 	return s.writeIn(ctx, era, ops) // in another era the first entries are gone again
+}
+
+// ForgetDir forgets what is known of a directory's copies.
+func (s *Store) ForgetDir(ctx context.Context, dir vfs.NodeID) error {
+	return s.deleteGroup(ctx, groupOf(kindCopy, dir))
 }
 
 // DeleteDir forgets copies, entries and collisions of a directory; its node row stays.

@@ -36,6 +36,7 @@ type Options struct {
 	Logger  *slog.Logger  // nil: slog.Default()
 	MinFree uint64        // bytes free on its file system below which nothing is put; 0: DefaultMinFree
 	Watch   time.Duration // how often that is looked at; 0: DefaultWatch
+	Boot    string        // what the host's present run is called; empty: the system is asked
 
 	free func(dir string) (uint64, error) // statfs, for tests
 }
@@ -50,6 +51,7 @@ type Store struct {
 	unclean bool
 	session uint32      // counts the openings of this index
 	void    uint32      // the last session after which nothing unsettled is believed: it was not closed
+	cut     uint32      // the last session after which nothing unsettled is proved: the host went down with it
 	lost    uint32      // the last session after which nothing settled is believed either: see standing
 	whole   atomic.Bool // see SetWhole
 	q       queue
@@ -203,6 +205,23 @@ func (s *Store) Close() error {
 		err = &vfs.Error{Status: vfs.IO, Op: "close index", Object: s.opt.Dir, Err: cerr}
 	}
 	return errors.Join(err, s.owner.Close())
+}
+
+// Abandon closes the index as the end of its process would: what is not stored yet is lost, and
+// the next owner finds it unclean. For tests of who keeps something there.
+func (s *Store) Abandon() error {
+	s.life.Lock()
+	if s.closed {
+		s.life.Unlock()
+		return ErrClosed
+	}
+	s.closed = true
+	s.life.Unlock()
+	s.q.drop()
+	s.q.close()
+	close(s.stop)
+	s.tasks.Wait()
+	return errors.Join(s.db.Close(), s.owner.Close())
 }
 
 // use enters the use of db; done ends it.

@@ -65,6 +65,7 @@ func (u *Union) doubtful(d *node) volset {
 	if away == 0 {
 		return 0
 	}
+	u.recallAway(d, away)
 	d.mu.Lock()
 	rest := away &^ u.knownOf(d)
 	has := d.on()
@@ -97,6 +98,7 @@ func (u *Union) mayHave(d *node, s volset) (may volset) {
 			return may | s
 		}
 		d = parent
+		u.recallAway(d, u.away())
 		d.mu.Lock()
 		has, known := d.on()&s, u.knownOf(d)&s
 		if d.names != nil {
@@ -144,6 +146,7 @@ func (u *Union) missing(d *node, name vfs.Name) error {
 	if u.away() == 0 {
 		return vfs.NoEnt
 	}
+	u.recallAway(d, u.away())
 	d.mu.Lock()
 	has, _ := u.stands(d, name)
 	d.mu.Unlock()
@@ -163,6 +166,7 @@ func (u *Union) claimed(d *node, name vfs.Name, seen []sighting) error {
 	if away == 0 || len(seen) == 0 {
 		return nil
 	}
+	u.recallAway(d, away)
 	d.mu.Lock()
 	has, dirs := u.stands(d, name)
 	if e := d.names; e != nil && has != 0 && e.byName[name].phys != name {

@@ -122,7 +122,7 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	u.begin(parent)
+	u.beginNames(ctx, parent, volset(0).with(v))
 	defer u.end(parent)
 	u.begin(child)
 	defer u.end(child)
@@ -248,6 +248,9 @@ func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 	child.copies, _ = mergeCopy(child.copies, nil, &s, child.id)
 	if c := child.copyOn(s.vol); c != nil && len(child.copies) > n {
 		c.own = true
+		if empty {
+			u.emptyCopy(child, s.vol, s.st.Version())
+		}
 		c.ctime, c.mtime, c.changed = s.st.Ctime, s.st.Mtime, s.st.Ctime
 		if s.mark.stamp.holds(&s.st) {
 			c.changed = s.mark.stamp.ctime
@@ -263,11 +266,10 @@ func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 	u.putRow(child)
 	if p := u.table.get(at.dir.ID); p != nil {
 		p.mu.Lock()
-		if c := p.copyOn(s.vol); c != nil {
-			c.own = true
-		}
+		u.ownChange(p, volset(0).with(s.vol))
 		if p.names != nil {
 			if e := p.names.byName[at.name]; e != nil && e.phys == at.phys {
+				u.rowBehind(p, at.name, e.cookie)
 				e.vols = e.vols.with(s.vol)
 			}
 		}

@@ -94,7 +94,7 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 	}
 	ctx = context.WithoutCancel(ctx)
 	defer u.shift()()
-	u.begin(d)
+	u.beginNames(ctx, d, hs.set())
 	defer u.end(d)
 	u.begin(n)
 	defer u.end(n)

@@ -144,12 +144,19 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (
 	if u.stillProved(d, m, hs.set(), stats, asOf) {
 		return false, nil
 	}
-	got := make([]listing, len(hs))
-	err = each(hs.set(), func(v int) error {
-		var err error
-		got[v], err = u.listCopy(ctx, d, hs[v])
-		return err
-	})
+	r, err := u.recallNames(d, m, hs.set(), stats)
+	if err != nil {
+		return false, err
+	}
+	if r.proved == hs.set() {
+		ok, err := u.recallAll(d, m, hs.set(), stats, &r, asOf, since)
+		if ok || err != nil {
+			u.charge(0)
+			return false, err
+		}
+		r = recalled{}
+	}
+	got, err := u.listRest(ctx, d, hs, stats, &r)
 	if err != nil {
 		return false, err
 	}
@@ -178,6 +185,7 @@ func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat
 	}
 	t.complete, t.asOf = true, asOf
 	u.askedNames(d, asOf)
+	u.provedRows(d)
 	if !d.changing {
 		u.account(d, set, stats, u.now())
 	}
@@ -269,14 +277,10 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 		t.provable = t.provable && l.provable
 		stats = append(stats, l.st)
 	}
-	before := int64(0)
-	if d.names != nil {
-		before = d.names.charged
-		t.round = d.names.round
-	}
-	t.round++
-	d.names = t
+	old := d.names
+	before := u.install(d, t)
 	u.askedNames(d, asOf)
+	u.listedRows(d, old, set, func(v int) bool { return got[v].provable })
 	if !d.changing {
 		u.account(d, set, stats, u.now())
 	}

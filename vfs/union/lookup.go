@@ -282,6 +282,9 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	d.mu.Lock()
 	if d.names != nil {
 		if e := d.names.byName[at.name]; e != nil && e.phys == at.phys && e.vols == vols {
+			if e.node != n.id || e.typ != n.typ {
+				u.rowBehind(d, e.name, e.cookie)
+			}
 			e.node, e.seen, e.at, e.whole, e.ino = n.id, d.names.round, asked, vols == d.on(), seen[0].st.Key.Ino
 			d.names.setType(e, n.typ)
 		}
@@ -368,6 +371,8 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 			return
 		}
 		d.names.remove(e)
+		u.foundChanged(d)
+		u.rowBehind(d, name, e.cookie)
 	}
 	d.names.miss(name, asked, u.opt.Lookups)
 	u.askedName(d, name, asked)
@@ -391,6 +396,9 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	if has, dirs := u.stands(d, at.name); dirs && allDirs(mine) {
 		fresh.vols |= has
 	}
+	if o := d.names.byName[at.name]; o == nil || o.vols != fresh.vols || o.phys != at.phys {
+		u.foundChanged(d)
+	}
 	moved := u.upsert(d, &fresh)
 	u.askedName(d, at.name, asked)
 	grown := d.names.charge()
@@ -407,11 +415,15 @@ func (u *Union) upsert(d *node, e *entry) (moved bool) {
 	if o := t.byName[e.name]; o != nil {
 		t.setType(o, e.typ)
 		e.cookie = o.cookie
+		if !o.sameRow(e) {
+			u.rowBehind(d, e.name, o.cookie)
+		}
 		o.phys, o.vols, o.ino, o.node, o.seen, o.at, o.whole = e.phys, e.vols, e.ino, e.node, e.seen, e.at, e.whole
 		return u.collided.Load() && o.cookie != u.hash(o.name)
 	}
 	e.cookie, moved = u.cookieFor(d, e.name)
 	kept := *e
 	t.put(&kept)
+	u.rowBehind(d, e.name, 0)
 	return moved
 }

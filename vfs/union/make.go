@@ -306,7 +306,7 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return false, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	u.begin(m.d)
+	u.beginNames(ctx, m.d, volset(0).with(m.vol))
 	defer u.end(m.d)
 	if err := u.lookBefore(ctx, m.d, handles{h}, m.since, &m.change); err != nil {
 		h.release()
@@ -431,6 +431,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 		n.names.complete, n.names.asOf, n.names.round = true, now, 1
 		n.names.known, n.names.since = volset(0).with(s.vol), s.at
 		n.copies[0].own = true
+		u.bornRows(n, s.vol, s.st.Version())
 	}
 	n.mu.Unlock()
 	if f != nil {
@@ -481,7 +482,7 @@ func (u *Union) addName(ctx context.Context, d *node, at place, n *node, vols vo
 // addEntry is addName in memory; it gives the bytes that were added, and whether the cookie is not the
 // name's hash. Needs d.mu.
 func (u *Union) addEntry(d *node, e *entry) (grown int64, moved bool) {
-	d.ownChange(e.vols)
+	u.ownChange(d, e.vols)
 	if d.changing { // what another did since is not known, though we note ours only now
 		e.at = min(e.at, d.changesAt)
 	}
@@ -493,13 +494,14 @@ func (u *Union) addEntry(d *node, e *entry) (grown int64, moved bool) {
 }
 
 // ownChange notes that we changed the names of copies: their versions prove nothing until they are
-// listed again. Needs n.mu.
-func (n *node) ownChange(vols volset) {
+// listed again. Needs n.mu; the caller has a reference to n.
+func (u *Union) ownChange(n *node, vols volset) {
 	for i := range n.copies {
 		if vols.has(n.copies[i].vol) {
 			n.copies[i].own = true
 		}
 	}
+	u.namesChanged(n, vols)
 }
 
 // dropName notes that a name is no more, by a change of ours. The caller holds the
@@ -513,7 +515,12 @@ func (u *Union) dropName(d *node, name vfs.Name, vols volset) {
 
 // dropEntry is dropName in memory; it gives the bytes that were freed. Needs d.mu.
 func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
-	d.ownChange(vols)
+	u.ownChange(d, vols)
+	was := vfs.Cookie(0)
+	if d.names != nil && d.names.byName[name] != nil {
+		was = d.names.byName[name].cookie
+	}
+	u.rowBehind(d, name, was)
 	if d.names == nil {
 		return 0
 	}

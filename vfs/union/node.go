@@ -40,6 +40,7 @@ type node struct {
 	fill  chan struct{} // of a directory: held by who lists it
 	file  *openFile
 
+	rows      *rows // of a directory
 	copiesAt  int64 // of a directory: as of when the set of its copies is known
 	upWatched bool  // watches told then of what its parents' copies may get
 
@@ -125,6 +126,9 @@ func (u *Union) end(n *node) {
 	n.changing = false
 	n.changes++
 	n.changedAt = u.now()
+	if n.isDir() {
+		u.endNames(n)
+	}
 	n.mu.Unlock()
 }
 
@@ -281,6 +285,9 @@ func (u *Union) retireHere(n *node) {
 func (u *Union) retire(n *node) {
 	n.mu.Lock()
 	n.gone = true
+	if n.isDir() && u.keeps() {
+		u.rowQueue.push(n) // to have them deleted
+	}
 	f := n.file
 	n.file = nil
 	n.mu.Unlock()

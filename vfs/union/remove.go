@@ -205,6 +205,7 @@ func (u *Union) distrustName(d *node, name vfs.Name, vols volset) {
 	if d.names != nil {
 		d.names.complete = false
 		d.names.known &^= vols
+		u.copiesBehind(d)
 		d.names.unmiss(name)
 		if e := d.names.byName[name]; e != nil {
 			e.at, e.seen = 0, d.names.round-1
@@ -226,7 +227,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	if err := u.freeName(ctx, d, at, vols); err != nil {
 		return flush, err
 	}
-	u.begin(d)
+	u.beginNames(ctx, d, vols)
 	defer u.end(d)
 	u.begin(n)
 	defer u.end(n)
@@ -274,7 +275,7 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 	if err := u.freeName(ctx, d, at, vols); err != nil {
 		return flush, err
 	}
-	u.begin(d)
+	u.beginNames(ctx, d, vols)
 	defer u.end(d)
 	u.begin(n)
 	defer u.end(n)
@@ -327,12 +328,11 @@ func (u *Union) removeCopies(ctx context.Context, d, n *node, at place, hs handl
 		d.mu.Lock()
 		if d.names != nil {
 			if e := d.names.byName[at.name]; e != nil {
+				u.rowBehind(d, at.name, e.cookie)
 				e.vols = e.vols.minus(v)
 			}
 		}
-		if c := d.copyOn(v); c != nil {
-			c.own = true
-		}
+		u.ownChange(d, volset(0).with(v))
 		d.mu.Unlock()
 	}
 	return nil
@@ -396,6 +396,8 @@ func (u *Union) settleLoser(ctx context.Context, d *node, e *entry) error {
 		return err
 	}
 	defer hs.release()
+	u.beginNames(ctx, d, e.vols)
+	defer u.end(d)
 	for _, v := range e.vols.list() {
 		if hs[v] == nil {
 			return errNoCopy
@@ -410,13 +412,10 @@ func (u *Union) settleLoser(ctx context.Context, d *node, e *entry) error {
 	d.unsettle()
 	d.mu.Lock()
 	if o := d.names.byName[e.name]; o != nil {
+		u.rowBehind(d, o.name, o.cookie)
 		o.phys = o.name
 	}
-	for _, v := range e.vols.list() {
-		if c := d.copyOn(v); c != nil {
-			c.own = true
-		}
-	}
+	u.ownChange(d, e.vols)
 	d.mu.Unlock()
 	if n := u.table.get(e.node); n != nil {
 		n.mu.Lock()

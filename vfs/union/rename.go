@@ -341,7 +341,14 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		return true, nil
 	}
 	for _, n := range r.nodes() {
-		u.begin(n)
+		switch n {
+		case r.to:
+			u.beginNames(ctx, n, r.srcOn|r.dstOn)
+		case r.from:
+			u.beginNames(ctx, n, r.srcOn)
+		default:
+			u.begin(n)
+		}
 		defer u.end(n)
 	}
 	if err := u.lookBeforeBoth(ctx, r); err != nil {
@@ -449,6 +456,7 @@ func (u *Union) moveName(ctx context.Context, r *renaming, target place) {
 	}
 	freed := u.dropEntry(r.from, r.srcAt.name, r.srcOn)
 	grown, moved := u.addEntry(r.to, &e)
+	u.ownChange(r.to, r.dstOn)
 	if a != b {
 		b.mu.Unlock()
 	}

@@ -359,9 +359,6 @@ func (u *Union) dropRow(n *node) {
 		return
 	}
 	u.rowError(u.opt.Index.DeleteNode(u.background, n.id), n.id)
-	if n.isDir() && u.collided.Load() {
-		u.rowError(u.opt.Index.DeleteDir(u.background, n.id), n.id)
-	}
 }
 
 // rowError says once in a while that the index does not take rows. Nothing depends on

@@ -37,6 +37,7 @@ type shareT struct {
 	store   *meta.Store
 	opt     Options
 	wrapped func(volume.Volume) volume.Volume
+	boots   int // times that the host went down
 }
 
 // spread puts objects on volumes in turn, so that few of them reach all.
@@ -122,7 +123,7 @@ func (s *shareT) newIndex(f failer) {
 func (s *shareT) open(f failer) *Union {
 	f.Helper()
 	if s.index != "" && s.store == nil {
-		st, err := meta.Open(meta.Options{Dir: s.index, Logger: slog.New(slog.DiscardHandler), MinFree: 1})
+		st, err := meta.Open(meta.Options{Dir: s.index, Logger: slog.New(slog.DiscardHandler), MinFree: 1, Boot: fmt.Sprint("boot", s.boots)})
 		if err != nil {
 			f.Fatalf("open index: %v", err)
 		}

@@ -524,5 +524,6 @@ func (n *node) chooseHome(seen []sighting, before int) {
 func (u *Union) forgetNames(n *node) {
 	if n.names != nil {
 		n.names.doubt(u.away())
+		u.copiesBehind(n)
 	}
 }

@@ -8,6 +8,7 @@ type counters struct {
 	lists, stats, syncs atomic.Int64
 	searches, scans     atomic.Int64
 	unmarked, rowErrors atomic.Int64
+	recalls, revoked    atomic.Int64
 }
 
 // Stats is what the union has done since it was opened, and what it holds.
@@ -16,6 +17,8 @@ type Stats struct {
 	Misses    int64 // look-ups answered from memory: absent
 	Asked     int64 // look-ups that asked volumes
 	Lists     int64 // copies of directories listed
+	Recalls   int64 // directories whose names the index knew
+	Revoked   int64 // waits for the index before a directory was changed that had rested
 	Stats     int64 // objects asked for their attributes
 	Syncs     int64 // flushes of files and directories
 	Searches  int64 // objects looked for because they were not where they had been
@@ -36,7 +39,7 @@ func (u *Union) Stats() Stats {
 	s := Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Asked: c.asked.Load(), Lists: c.lists.Load(), Stats: c.stats.Load(),
 		Syncs: c.syncs.Load(), Searches: c.searches.Load(), Scans: c.scans.Load(), Unmarked: c.unmarked.Load(),
-		RowErrors: c.rowErrors.Load(), Memory: u.memory.Load(),
+		RowErrors: c.rowErrors.Load(), Recalls: c.recalls.Load(), Revoked: c.revoked.Load(), Memory: u.memory.Load(),
 	}
 	for i := range u.table.shards {
 		t := &u.table.shards[i]

@@ -77,6 +77,8 @@ type Options struct {
 	Hide []string
 	// Log gets what an operator should know. nil: slog.Default().
 	Log *slog.Logger
+
+	rowsDelay, settleDelay time.Duration // for tests
 }
 
 // Union is many volumes as one vfs.FS.
@@ -88,22 +90,25 @@ type Union struct {
 	root       *node
 	start      time.Time
 	trust      int64 // nanoseconds
+	servedAt   int64 // when the volumes that were there at the start had been opened
 	watchTrust int64 // nanoseconds
 
 	markKey   sipKey
 	cookieKey sipKey
 	hash      func(vfs.Name) vfs.Cookie // of a name; replaced by tests of collisions
 
-	table   table
-	leases  lease.Table
-	dirs    dirCache
-	files   fileTable
-	scans   scanner
-	pins    pins
-	subs    subscribers
-	space   spaces
-	pending pending
-	chance  chance
+	table    table
+	leases   lease.Table
+	dirs     dirCache
+	files    fileTable
+	scans    scanner
+	rowQueue rowQueue
+	setRows  sync.Map // of volset to meta.VolumeSet
+	pins     pins
+	subs     subscribers
+	space    spaces
+	pending  pending
+	chance   chance
 
 	checking chan struct{} // held by the Check that runs
 
@@ -165,8 +170,12 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	u.checking = make(chan struct{}, 1)
 	u.table.init()
 	u.scans.ctx, u.scans.cancel = context.WithCancel(u.background)
+	if u.keeps() {
+		u.rowQueue.start(u)
+	}
 	u.openRoot(rootID)
 	err = u.openVolumes(ctx)
+	u.servedAt = u.now()
 	if err == nil {
 		err = u.recoverAll(ctx)
 	}
@@ -201,6 +210,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.OfflineWait <= 0 {
 		o.OfflineWait = DefaultOfflineWait
+	}
+	if o.rowsDelay <= 0 {
+		o.rowsDelay = rowsDelay
+	}
+	if o.settleDelay <= 0 {
+		o.settleDelay = settleDelay
 	}
 	if o.Hide == nil {
 		o.Hide = []string{"lost+found"}
@@ -267,6 +282,7 @@ func (u *Union) Close() error {
 	u.scans.wait()
 	u.stop()
 	u.tasks.Wait()
+	u.rowQueue.close()
 	u.dirs.closeAll()
 	return err
 }

@@ -169,5 +169,5 @@ func (u *Union) setRootCopy(v *vol, st volume.Stat, id volume.Identity) {
 }
 
 func newDirNode(vn vfs.Node) *node {
-	return &node{id: vn.ID, birth: vn.Birth, typ: vfs.Directory, fill: make(chan struct{}, 1), sibling: -1}
+	return &node{id: vn.ID, birth: vn.Birth, typ: vfs.Directory, fill: make(chan struct{}, 1), sibling: -1, rows: new(rows)}
 }
