@@ -202,7 +202,7 @@ func TestPutBackMakesItsDirectory(t *testing.T) {
 }
 
 // putForeign makes a file in the directory at path on volume v, if there is one.
-func (x *tree) putForeign(t *testing.T, v int, path ...string) bool {
+func (x *tree) putForeign(t testing.TB, v int, path ...string) bool {
 	t.Helper()
 	d := x.m.mems[v].Root()
 	for _, name := range path {
@@ -223,7 +223,7 @@ func (x *tree) putForeign(t *testing.T, v int, path ...string) bool {
 
 // nothingLost wants every node of before exactly as often as it was, but for those of victims, which
 // may be gone.
-func (x *tree) nothingLost(t *testing.T, before map[string]vfs.NodeID, victims []string) {
+func (x *tree) nothingLost(t testing.TB, before map[string]vfs.NodeID, victims []string) {
 	t.Helper()
 	count := func(m map[string]vfs.NodeID) map[vfs.NodeID][]string {
 		at := make(map[vfs.NodeID][]string)

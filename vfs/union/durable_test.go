@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sheaf/vfs"
+	"sheaf/vfs/volume"
 	"sheaf/vfs/volume/volumetest"
 )
 
@@ -16,19 +17,26 @@ import (
 const cutSeeds = 12
 
 // cut turns the power of all volumes off and on, and opens the share anew without an index.
-func (m *mortal) cut(t *testing.T, seed uint64) {
+func (m *mortal) cut(t testing.TB, seed uint64) {
 	t.Helper()
-	m.u.scans.wait()
-	m.u = nil
+	m.turnOff(seed)
+	m.open(t)
+}
+
+// turnOff turns the power of all volumes off and on.
+func (m *mortal) turnOff(seed uint64) {
+	if m.u != nil {
+		m.u.scans.wait()
+		m.u = nil
+	}
 	for i := range m.mems {
 		m.mems[i] = m.mems[i].PowerCut(seed*31 + uint64(i))
 		m.vols[i] = m.mems[i]
 	}
-	m.open(t)
 }
 
 // settled makes all that setup did durable.
-func (m *mortal) settled(t *testing.T) {
+func (m *mortal) settled(t testing.TB) {
 	t.Helper()
 	for _, v := range m.mems {
 		must(t, v.SyncAll(t.Context()))
@@ -39,7 +47,7 @@ func (m *mortal) settled(t *testing.T) {
 // the first and the last volume, both with a directory in them, a shared directory with a copy
 // on each volume, and one object of each kind.
 type tree struct {
-	t          *testing.T
+	t          testing.TB
 	m          *mortal
 	failing    atomic.Int64 // the operation that fails, counted down to 0; below that none does
 	dies       atomic.Int64 // the operation at which the power goes, counted down to 1; 0: it stays
@@ -52,13 +60,19 @@ type tree struct {
 	other      vfs.Node // away/other, on the last volume
 }
 
-func newTree(t *testing.T, volumes int) *tree {
+func newTree(t testing.TB, volumes int) *tree {
+	t.Helper()
+	return newTreeOn(t, volumes, nil)
+}
+
+// newTreeOn is newTree over decorated volumes.
+func newTreeOn(t testing.TB, volumes int, wrapped func(volume.Volume) volume.Volume) *tree {
 	t.Helper()
 	x := &tree{t: t, m: &mortal{place: &onto{}}, last: volumes - 1}
 	m := x.m
 	m.left.Store(-1)
 	m.shareT = memShare(t, volumes, func(_ int, o *volumetest.Options) { o.Fault = x.fault })
-	m.opt.Policy = m.place
+	m.opt.Policy, m.wrapped = m.place, wrapped
 	m.open(t)
 	root := m.root(t)
 	x.home = m.mkAt(t, 0, root, "home", vfs.Directory).Node
@@ -100,7 +114,7 @@ func (x *tree) fault(op string, k int) error {
 }
 
 // emptyWide makes an empty directory with a copy on every volume.
-func (x *tree) emptyWide(t *testing.T, dir vfs.Node, name string) vfs.Node {
+func (x *tree) emptyWide(t testing.TB, dir vfs.Node, name string) vfs.Node {
 	t.Helper()
 	d := x.m.mkAt(t, 0, dir, name, vfs.Directory).Node
 	for v := range x.m.mems {
@@ -113,7 +127,7 @@ func (x *tree) emptyWide(t *testing.T, dir vfs.Node, name string) vfs.Node {
 }
 
 // is wants path to be the node.
-func (x *tree) is(t *testing.T, path string, want vfs.Node) vfs.Attr {
+func (x *tree) is(t testing.TB, path string, want vfs.Node) vfs.Attr {
 	t.Helper()
 	a := x.m.path(t, path)
 	if a.Node.ID != want.ID {
@@ -123,7 +137,7 @@ func (x *tree) is(t *testing.T, path string, want vfs.Node) vfs.Attr {
 }
 
 // gone wants path to be absent, and not to be listed either.
-func (x *tree) gone(t *testing.T, path string) {
+func (x *tree) gone(t testing.TB, path string) {
 	t.Helper()
 	dir, name := x.m.root(t), path
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
@@ -138,7 +152,7 @@ func (x *tree) gone(t *testing.T, path string) {
 }
 
 // holds wants the bytes in the file.
-func (x *tree) holds(t *testing.T, n vfs.Node, want string) {
+func (x *tree) holds(t testing.TB, n vfs.Node, want string) {
 	t.Helper()
 	buf := make([]byte, 1<<16)
 	k, _, _, err := x.m.u.Read(t.Context(), who, n, buf, 0)
@@ -148,7 +162,7 @@ func (x *tree) holds(t *testing.T, n vfs.Node, want string) {
 	}
 }
 
-func (x *tree) make(t *testing.T, v int, dir vfs.Node, name string, how vfs.How) (vfs.Attr, error) {
+func (x *tree) make(t testing.TB, v int, dir vfs.Node, name string, how vfs.How) (vfs.Attr, error) {
 	t.Helper()
 	x.m.place.to(v)
 	a, _, err := x.m.u.Make(t.Context(), who, dir, vfs.MustName(name), &how)
@@ -337,7 +351,7 @@ func settings() []durable {
 // long is what writings write: a few pages.
 var long = strings.Repeat("0123456789abcdef", 1000)
 
-func (x *tree) write(t *testing.T, s vfs.Stable) (vfs.Verifier, error) {
+func (x *tree) write(t testing.TB, s vfs.Stable) (vfs.Verifier, error) {
 	t.Helper()
 	w, _, err := x.m.u.Write(t.Context(), who, x.file, []byte(long), 0, s)
 	if err == nil && (w.Count != len(long) || w.Stable < s) {
@@ -442,7 +456,7 @@ func TestAcknowledgedIsDurable(t *testing.T) {
 	}
 }
 
-func (d *durable) prepare(t *testing.T, x *tree) {
+func (d *durable) prepare(t testing.TB, x *tree) {
 	t.Helper()
 	if d.setup != nil {
 		d.setup(x)

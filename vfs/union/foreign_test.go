@@ -16,7 +16,7 @@ import (
 )
 
 // onVolume is the directory at path on a volume, as another process sees it.
-func onVolume(t *testing.T, v volume.Volume, path ...string) volume.Dir {
+func onVolume(t testing.TB, v volume.Volume, path ...string) volume.Dir {
 	t.Helper()
 	d := v.Root()
 	for _, p := range path {
@@ -31,7 +31,7 @@ func onVolume(t *testing.T, v volume.Volume, path ...string) volume.Dir {
 }
 
 // plant makes a file or directory on a volume, as another process does.
-func plant(t *testing.T, d volume.Dir, name string, typ vfs.Type) {
+func plant(t testing.TB, d volume.Dir, name string, typ vfs.Type) {
 	t.Helper()
 	n := &volume.New{Mode: 0o755}
 	switch typ {
@@ -50,7 +50,7 @@ func plant(t *testing.T, d volume.Dir, name string, typ vfs.Type) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

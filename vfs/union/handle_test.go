@@ -44,7 +44,7 @@ func TestHandlesOutliveLocal(t *testing.T) {
 	checkHandlesOutlive(t, s, func() { s.restart(t) })
 }
 
-func checkHandlesOutlive(t *testing.T, s *shareT, restart func()) {
+func checkHandlesOutlive(t testing.TB, s *shareT, restart func()) {
 	t.Helper()
 	root := s.root(t)
 	a := s.mk(t, root, "a", vfs.Directory)
@@ -93,7 +93,7 @@ func checkHandlesOutlive(t *testing.T, s *shareT, restart func()) {
 	}
 }
 
-func rename(t *testing.T, s *shareT, from vfs.Node, fromName string, to vfs.Node, toName string) error {
+func rename(t testing.TB, s *shareT, from vfs.Node, fromName string, to vfs.Node, toName string) error {
 	t.Helper()
 	_, _, err := s.u.Rename(t.Context(), who, from, vfs.MustName(fromName), to, vfs.MustName(toName))
 	return err

@@ -123,7 +123,7 @@ func TestIndexDoesNotHideCopies(t *testing.T) {
 }
 
 // restartWith is restart with something done to the index before the union is opened.
-func (m *mortal) restartWith(t *testing.T, f func(*meta.Store)) {
+func (m *mortal) restartWith(t testing.TB, f func(*meta.Store)) {
 	t.Helper()
 	m.close(t)
 	st, err := meta.Open(meta.Options{Dir: m.index, MinFree: 1, Logger: m.opt.Log})
@@ -228,7 +228,7 @@ func TestRecoveryWaitsForSearch(t *testing.T) {
 }
 
 // setAside reports whether an object is set aside on volume v.
-func (m *mortal) setAside(t *testing.T, v int) (some bool) {
+func (m *mortal) setAside(t testing.TB, v int) (some bool) {
 	t.Helper()
 	d, err := m.mems[v].Private().OpenDir(t.Context(), displacedName)
 	if vfs.StatusOf(err) == vfs.NoEnt {
@@ -244,7 +244,7 @@ func (m *mortal) setAside(t *testing.T, v int) (some bool) {
 }
 
 // seen is what the share shows: path to node.
-func (s *shareT) seen(t *testing.T) map[string]vfs.NodeID {
+func (s *shareT) seen(t testing.TB) map[string]vfs.NodeID {
 	t.Helper()
 	all := make(map[string]vfs.NodeID)
 	var walk func(dir vfs.Node, at string)

@@ -69,7 +69,7 @@ func FuzzPrivate(f *testing.F) {
 }
 
 // stays wants what lies beside a record that cannot be read.
-func stays(t *testing.T, v volume.Volume, dir vfs.Name) {
+func stays(t testing.TB, v volume.Volume, dir vfs.Name) {
 	t.Helper()
 	d, err := v.Private().OpenDir(t.Context(), dir)
 	if err != nil {
@@ -82,7 +82,7 @@ func stays(t *testing.T, v volume.Volume, dir vfs.Name) {
 }
 
 // removeRecord removes the file, as a person would.
-func removeRecord(t *testing.T, v volume.Volume, dir vfs.Name) {
+func removeRecord(t testing.TB, v volume.Volume, dir vfs.Name) {
 	t.Helper()
 	d, err := v.Private().OpenDir(t.Context(), dir)
 	if err != nil {

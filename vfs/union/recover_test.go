@@ -38,7 +38,7 @@ type mortal struct {
 	left  atomic.Int64 // operations until death; below 0: it lives
 }
 
-func newMortal(t *testing.T, volumes int) *mortal {
+func newMortal(t testing.TB, volumes int) *mortal {
 	t.Helper()
 	m := &mortal{place: &onto{}}
 	m.left.Store(-1)
@@ -67,7 +67,7 @@ func (m *mortal) fault(string, int) error {
 }
 
 // revive starts the server again on the volumes as it left them.
-func (m *mortal) revive(t *testing.T) {
+func (m *mortal) revive(t testing.TB) {
 	t.Helper()
 	m.left.Store(-1)
 	m.u.scans.wait()
@@ -81,7 +81,7 @@ func (m *mortal) revive(t *testing.T) {
 
 // untilItWorks lets the server die at every operation of step, one after the other, each time
 // in a share that setup made anew; check sees what the next server finds.
-func untilItWorks(t *testing.T, volumes int, setup, step func(m *mortal) error, check func(m *mortal, worked bool)) {
+func untilItWorks(t testing.TB, volumes int, setup, step func(m *mortal) error, check func(m *mortal, worked bool)) {
 	t.Helper()
 	for n := int64(0); ; n++ {
 		m := newMortal(t, volumes)
@@ -109,7 +109,7 @@ func untilItWorks(t *testing.T, volumes int, setup, step func(m *mortal) error, 
 }
 
 // left wants nothing of ours that recovery should have taken away.
-func left(t *testing.T, v volume.Volume, _ bool) {
+func left(t testing.TB, v volume.Volume, _ bool) {
 	t.Helper()
 	for _, name := range []vfs.Name{displacedName, intentsName} {
 		d, err := v.Private().OpenDir(t.Context(), name)
@@ -125,13 +125,13 @@ func left(t *testing.T, v volume.Volume, _ bool) {
 	}
 }
 
-func (m *mortal) mkAt(t *testing.T, v int, dir vfs.Node, name string, typ vfs.Type) vfs.Attr {
+func (m *mortal) mkAt(t testing.TB, v int, dir vfs.Node, name string, typ vfs.Type) vfs.Attr {
 	t.Helper()
 	m.place.to(v)
 	return m.mk(t, dir, name, typ)
 }
 
-func (m *mortal) rename(t *testing.T, from vfs.Node, fromName string, to vfs.Node, toName string) error {
+func (m *mortal) rename(t testing.TB, from vfs.Node, fromName string, to vfs.Node, toName string) error {
 	t.Helper()
 	_, _, err := m.u.Rename(t.Context(), who, from, vfs.MustName(fromName), to, vfs.MustName(toName))
 	return err

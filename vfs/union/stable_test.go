@@ -11,7 +11,7 @@ import (
 	"sheaf/vfs/volume/volumetest"
 )
 
-func (s *shareT) write(t *testing.T, n vfs.Node, data string, stable vfs.Stable) (vfs.Written, error) {
+func (s *shareT) write(t testing.TB, n vfs.Node, data string, stable vfs.Stable) (vfs.Written, error) {
 	t.Helper()
 	w, _, err := s.u.Write(t.Context(), who, n, []byte(data), 0, stable)
 	return w, err
