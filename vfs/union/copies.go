@@ -416,21 +416,26 @@ func (u *Union) unstamp(ctx context.Context, n *node) error {
 	return nil
 }
 
-// markLater marks the copies of a directory that was seen on several volumes. If that
-// cannot be done now the next look-up tries again: until then its id is that of the first
-// volume's inode, which is the same at every sight.
-func (u *Union) markLater(ctx context.Context, n *node) {
+// unmarked reports whether n is a directory on several volumes, and one of its copies on those that are online lacks its
+// mark, or has missed changes.
+func (n *node) unmarked(online volset) bool {
 	if !n.isDir() {
-		return
+		return false
 	}
-	online := u.online()
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	todo := n.behind(online) != 0
 	for i := range n.copies {
 		todo = todo || len(n.copies) > 1 && !n.copies[i].marked && online.has(n.copies[i].vol)
 	}
-	n.mu.Unlock()
-	if !todo {
+	return todo
+}
+
+// markLater marks the copies of a directory that was seen on several volumes. If that
+// cannot be done now the next look-up tries again: until then its id is that of the first
+// volume's inode, which is the same at every sight.
+func (u *Union) markLater(ctx context.Context, n *node) {
+	if !n.unmarked(u.online()) {
 		return
 	}
 	l, ok := u.leases.TryAcquire(lease.Node(n.id, lease.Exclusive))

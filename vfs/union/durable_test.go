@@ -23,6 +23,16 @@ func (m *mortal) cut(t testing.TB, seed uint64) {
 	m.open(t)
 }
 
+// kill ends the server, and not its host.
+func (m *mortal) kill() {
+	m.u.scans.wait()
+	m.u = nil
+	for i := range m.mems {
+		m.mems[i] = m.mems[i].Reopen()
+		m.vols[i] = m.mems[i]
+	}
+}
+
 // turnOff turns the power of all volumes off and on.
 func (m *mortal) turnOff(seed uint64) {
 	if m.u != nil {
@@ -44,7 +54,7 @@ func (m *mortal) settled(t testing.TB) {
 }
 
 // tree is what the calls of TestAcknowledgedIsDurable find: directories home and away that lie on
-// the first and the last volume, both with a directory in them, a shared directory with a copy
+// the near and the far volume, both with a directory in them, a shared directory with a copy
 // on each volume, and one object of each kind.
 type tree struct {
 	t          testing.TB
@@ -52,40 +62,43 @@ type tree struct {
 	failing    atomic.Int64 // the operation that fails, counted down to 0; below that none does
 	dies       atomic.Int64 // the operation at which the power goes, counted down to 1; 0: it stays
 	trap       *trap        // or nil
-	last       int          // volume
+	near, far  int          // volumes: the first and the last, or the other way round
 	home, away vfs.Node
-	deep       vfs.Node // home/deep, on the first volume alone
-	wide       vfs.Node // wide, on all volumes
+	deep       vfs.Node // home/deep, on the near volume alone
+	wide       vfs.Node // wide, on all volumes, at home on the near one
 	file       vfs.Node // home/file
-	other      vfs.Node // away/other, on the last volume
+	other      vfs.Node // away/other, on the far volume
 }
 
 func newTree(t testing.TB, volumes int) *tree {
 	t.Helper()
-	return newTreeOn(t, volumes, nil)
+	return newTreeOn(t, volumes, false, nil)
 }
 
-// newTreeOn is newTree over decorated volumes.
-func newTreeOn(t testing.TB, volumes int, wrapped func(volume.Volume) volume.Volume) *tree {
+// newTreeOn is newTree over decorated volumes; turned: the near volume is the last.
+func newTreeOn(t testing.TB, volumes int, turned bool, wrapped func(volume.Volume) volume.Volume) *tree {
 	t.Helper()
-	x := &tree{t: t, m: &mortal{place: &onto{}}, last: volumes - 1}
+	x := &tree{t: t, m: &mortal{place: &onto{}}, far: volumes - 1}
+	if turned {
+		x.near, x.far = x.far, x.near
+	}
 	m := x.m
 	m.left.Store(-1)
 	m.shareT = memShare(t, volumes, func(_ int, o *volumetest.Options) { o.Fault = x.fault })
 	m.opt.Policy, m.wrapped = m.place, wrapped
 	m.open(t)
 	root := m.root(t)
-	x.home = m.mkAt(t, 0, root, "home", vfs.Directory).Node
-	x.deep = m.mkAt(t, 0, x.home, "deep", vfs.Directory).Node
-	x.away = m.mkAt(t, x.last, root, "away", vfs.Directory).Node
-	x.wide = m.mkAt(t, 0, root, "wide", vfs.Directory).Node
+	x.home = m.mkAt(t, x.near, root, "home", vfs.Directory).Node
+	x.deep = m.mkAt(t, x.near, x.home, "deep", vfs.Directory).Node
+	x.away = m.mkAt(t, x.far, root, "away", vfs.Directory).Node
+	x.wide = m.mkAt(t, x.near, root, "wide", vfs.Directory).Node
 	for v := range volumes {
 		m.mkAt(t, v, x.wide, fmt.Sprintf("w%d", v), vfs.Regular)
 	}
-	x.file = m.mkAt(t, 0, x.home, "file", vfs.Regular).Node
-	x.other = m.mkAt(t, x.last, x.away, "other", vfs.Regular).Node
-	m.mkAt(t, 0, x.home, "link", vfs.Symlink)
-	m.mkAt(t, 0, x.home, "fifo", vfs.FIFO)
+	x.file = m.mkAt(t, x.near, x.home, "file", vfs.Regular).Node
+	x.other = m.mkAt(t, x.far, x.away, "other", vfs.Regular).Node
+	m.mkAt(t, x.near, x.home, "link", vfs.Symlink)
+	m.mkAt(t, x.near, x.home, "fifo", vfs.FIFO)
 	_, _, err := m.u.Write(t.Context(), who, x.file, []byte("before"), 0, vfs.FileSync)
 	must(t, err)
 	m.settled(t)
@@ -116,7 +129,7 @@ func (x *tree) fault(op string, k int) error {
 // emptyWide makes an empty directory with a copy on every volume.
 func (x *tree) emptyWide(t testing.TB, dir vfs.Node, name string) vfs.Node {
 	t.Helper()
-	d := x.m.mkAt(t, 0, dir, name, vfs.Directory).Node
+	d := x.m.mkAt(t, x.near, dir, name, vfs.Directory).Node
 	for v := range x.m.mems {
 		x.m.mkAt(t, v, d, "x", vfs.Regular)
 		_, err := x.m.u.Remove(t.Context(), who, d, vfs.MustName("x"))
@@ -175,6 +188,8 @@ type durable struct {
 	name  string
 	setup func(x *tree)
 	call  func(x *tree) (check func(), err error)
+	many  bool // it is several calls: a server that dies amid them leaves one of many states
+	apart bool // a volume alone shows other names than all together
 }
 
 // made is the check of a new object.
@@ -195,7 +210,7 @@ func births() []durable {
 	var all []durable
 	add := func(name string, how vfs.How, more ...func(x *tree, a vfs.Attr)) {
 		all = append(all, durable{name: name, call: func(x *tree) (func(), error) {
-			a, err := x.make(x.t, x.last, x.deep, "new", how)
+			a, err := x.make(x.t, x.far, x.deep, "new", how)
 			return func() {
 				x.is(x.t, "home/deep", x.deep)
 				made(x, "home/deep/new", a)()
@@ -211,13 +226,13 @@ func births() []durable {
 	add("create", vfs.How{Type: vfs.Regular, Set: mode640})
 	add("create with a size", vfs.How{Type: vfs.Regular, Set: big})
 	add("create exclusively", mine, func(x *tree, a vfs.Attr) {
-		again, err := x.make(x.t, x.last, x.deep, "new", mine)
+		again, err := x.make(x.t, x.far, x.deep, "new", mine)
 		if err != nil || again.Node.ID != a.Node.ID {
 			x.t.Errorf("the same exclusive create gives another file, or %v", err)
 		}
 	})
 	add("mkdir", vfs.How{Type: vfs.Directory, Set: mode640}, func(x *tree, a vfs.Attr) {
-		_, err := x.make(x.t, 0, a.Node, "usable", vfs.How{Type: vfs.Regular})
+		_, err := x.make(x.t, x.near, a.Node, "usable", vfs.How{Type: vfs.Regular})
 		must(x.t, err)
 	})
 	add("mknod", vfs.How{Type: vfs.Char, Major: 3, Minor: 4, Set: mode640})
@@ -297,8 +312,8 @@ func moves() []durable {
 			func(x *tree) error { return x.m.rename(x.t, x.m.root(x.t), "wide", x.deep, "new") },
 			func(x *tree) {
 				x.is(x.t, "home/deep/new", x.wide)
-				if got := len(x.m.list(x.t, x.wide)); got != x.last+1 {
-					x.t.Errorf("%d names in it, want %d", got, x.last+1)
+				if got := len(x.m.list(x.t, x.wide)); got != len(x.m.mems) {
+					x.t.Errorf("%d names in it, want %d", got, len(x.m.mems))
 				}
 				x.gone(x.t, "wide")
 			}),
@@ -365,7 +380,7 @@ var errResend = errors.New("the verifier has changed: all must be sent again")
 
 // committed is a client's way with unstable data: WRITE, then between, then COMMIT.
 func committed(name string, between func(x *tree) error, check func(x *tree)) durable {
-	return durable{name: name, call: func(x *tree) (func(), error) {
+	return durable{name: name, many: true, call: func(x *tree) (func(), error) {
 		all := func() { check(x) }
 		want, err := x.write(x.t, vfs.Unstable)
 		if err == nil {
@@ -406,7 +421,7 @@ func writings() []durable {
 		committed("commit after the descriptor was needed", func(x *tree) error {
 			x.m.u.files.limit = 2
 			for i := range 6 { // more than the table keeps
-				if _, err := x.make(x.t, 0, x.home, fmt.Sprintf("f%d", i), vfs.How{Type: vfs.Regular}); err != nil {
+				if _, err := x.make(x.t, x.near, x.home, fmt.Sprintf("f%d", i), vfs.How{Type: vfs.Regular}); err != nil {
 					return err
 				}
 			}

@@ -18,9 +18,8 @@ type openFile struct {
 	n     *node
 	write bool // opened for writing too
 
-	vol     int         // where n lay when it was opened
-	opening uint64      // State.Attached of the volume, at most, that it is open of
-	lost    atomic.Bool // its opening ended: there is nothing to flush it to
+	vol     int    // where n lay when it was opened
+	opening uint64 // State.Attached of the volume, at most, that it is open of
 
 	refs   atomic.Int32 // from 0 only under n.mu
 	hot    atomic.Bool
@@ -291,16 +290,13 @@ func (t *fileTable) retire(u *Union, f *openFile) {
 	}
 }
 
-// close flushes and closes f, once. What was written to a file that is gone need not be
-// flushed.
+// close closes f, once. Nothing is lost by it that anybody was promised: add and closeAll flush what was
+// written through it first, whoever changed attributes through it flushes them before he lets go, and the rest
+// is of objects that are gone.
 func (t *fileTable) close(u *Union, f *openFile) {
-	if !f.closed.CompareAndSwap(false, true) {
-		return
+	if f.closed.CompareAndSwap(false, true) {
+		u.closeClean(f.n, f.f)
 	}
-	if f.dirty() && !f.n.isGone() && !f.lost.Load() {
-		_ = f.flush(u.background, u) // a failure changed the verifier and was logged: COMMIT will tell
-	}
-	u.closeClean(f.n, f.f)
 }
 
 // cutOn takes out the files that are open of another opening of volume v than that. What was not flushed is lost, which
@@ -314,7 +310,6 @@ func (t *fileTable) cutOn(v int, opening uint64) (out []*openFile) {
 			kept = append(kept, f)
 			continue
 		}
-		f.lost.Store(true)
 		f.n.mu.Lock()
 		if f.n.file == f {
 			f.n.file = nil

@@ -72,9 +72,10 @@ func (u *Union) readPage(ctx context.Context, d *node, after vfs.Cookie, attrs b
 		if err != nil {
 			return nil, err
 		}
-		page, ok, err := u.readHeld(ctx, d, after, attrs)
+		page, bare, ok, err := u.readHeld(ctx, d, after, attrs)
 		l.Release()
 		if ok || err != nil {
+			u.markListed(ctx, bare)
 			return page, err
 		}
 	}
@@ -89,19 +90,21 @@ type pageEntry struct {
 	look bool
 	away bool // no volume that has it is there: listed by its name alone
 	gone bool
+	bare bool // a directory on several volumes, one of whose copies lacks its mark
 	err  error
 }
 
-// readHeld is readPage under the lease on d; not ok: the table was dropped meanwhile.
-func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs bool) ([]vfs.DirEntry, bool, error) {
+// readHeld is readPage under the lease on d; not ok: the table was dropped meanwhile. bare are directories
+// that are to be marked before others learn their ids.
+func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs bool) (out []vfs.DirEntry, bare []vfs.NodeID, ok bool, err error) {
 	d.mu.Lock()
 	if d.names == nil || !d.names.complete {
 		gone := d.gone
 		d.mu.Unlock()
 		if gone {
-			return nil, false, vfs.Stale
+			return nil, nil, false, vfs.Stale
 		}
-		return nil, false, nil
+		return nil, nil, false, nil
 	}
 	online := u.online()
 	var room [readPage]*entry
@@ -119,9 +122,9 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 	}
 	d.mu.Unlock()
 	if err := u.describe(ctx, d, page, attrs); err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
-	out := make([]vfs.DirEntry, 0, len(page))
+	out = make([]vfs.DirEntry, 0, len(page))
 	some := false
 	for i := range page {
 		if page[i].gone {
@@ -129,12 +132,37 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 			continue
 		}
 		out = append(out, page[i].out)
+		if page[i].bare {
+			bare = append(bare, page[i].out.Node.ID)
+		}
 	}
 	if some { // removed by another process since it was listed: list again
 		u.distrust(d)
-		return nil, false, nil
+		return nil, nil, false, nil
 	}
-	return out, true, nil
+	return out, bare, true, nil
+}
+
+// markListed is markLater for directories that were listed, some at once: each costs flushes. The caller
+// holds no lease.
+func (u *Union) markListed(ctx context.Context, ids []vfs.NodeID) {
+	next := make(chan vfs.NodeID, len(ids))
+	for _, id := range ids {
+		next <- id
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range min(readWorkers, len(ids)) {
+		wg.Go(func() {
+			for id := range next {
+				if n := u.table.get(id); n != nil {
+					u.markLater(ctx, n)
+					n.put()
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // describe finds nodes and attributes of a page. An entry that cannot be looked at
@@ -204,7 +232,7 @@ func (u *Union) lookEntry(ctx context.Context, d *node, p *pageEntry, attrs bool
 		return err
 	}
 	defer n.put()
-	p.out.Node = n.node()
+	p.out.Node, p.bare = n.node(), n.unmarked(u.online())
 	if !attrs {
 		return nil
 	}

@@ -152,7 +152,10 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	if _, err := d.StatAt(ctx, id); vfs.StatusOf(err) == vfs.NoEnt { // not set aside yet, or gone already
-		return errors.Join(d.Unlink(ctx, jsonName(id)), d.Sync(ctx))
+		if err := d.Sync(ctx); err != nil { // what is gone must not come back without its record
+			return err
+		}
+		return d.Unlink(ctx, jsonName(id))
 	}
 	dirNode, err := f.Dir.node()
 	if err != nil {
@@ -179,6 +182,10 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 	if err == nil {
 		defer n.put()
 		if n.id.String() == f.Successor.ID {
+			// The one before us may not have come to make the rename durable, and it is not known where from it was.
+			if err := u.vol(n.volumes().first()).v.SyncAll(ctx); err != nil {
+				return err
+			}
 			x := &displaced{vol: v, id: id}
 			return x.drop(ctx, u)
 		}
@@ -300,6 +307,10 @@ func (u *Union) recoverIntent(ctx context.Context, v *vol, name vfs.Name, b []by
 		}
 	}
 	if decided {
+		// The one before us may not have come to make durable what decides.
+		if err := u.syncAt(ctx, v.i, to, from); err != nil {
+			return err
+		}
 		if err := u.letFollow(ctx, &f, from, to, fromName, toName); err != nil {
 			return err
 		}
@@ -398,16 +409,34 @@ func (u *Union) followOn(ctx context.Context, f *intentFile, v int, from, to *no
 	if err != nil {
 		return err
 	}
-	if !there {
-		return th.d.Sync(ctx)
+	if there {
+		fh, err := u.dirAt(ctx, from, v)
+		if err != nil {
+			return err
+		}
+		defer fh.release()
+		if err := fh.d.Rename(ctx, fromName, th.d, toName, true); err != nil {
+			return err
+		}
 	}
-	fh, err := u.dirAt(ctx, from, v)
-	if err != nil {
-		return err
+	return u.syncAt(ctx, v, to, from)
+}
+
+// syncAt flushes the copies of directories on volume v, those that there are.
+func (u *Union) syncAt(ctx context.Context, v int, dirs ...*node) error {
+	for _, d := range dirs {
+		h, err := u.dirAt(ctx, d, v)
+		if errors.Is(err, errNoCopy) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = u.syncDir(ctx, h)
+		h.release()
+		if err != nil {
+			return err
+		}
 	}
-	defer fh.release()
-	if err := fh.d.Rename(ctx, fromName, th.d, toName, true); err != nil {
-		return err
-	}
-	return errors.Join(th.d.Sync(ctx), fh.d.Sync(ctx))
+	return nil
 }

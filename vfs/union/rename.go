@@ -26,6 +26,8 @@ type renaming struct {
 	restHs       handles // of to, where only dst has a copy
 	lacks        volset  // volumes of src on which to has no copy
 	since        int64   // when the leases were taken
+	fromSafe     bool    // the copies of fromHs were flushed after the change
+	toSafe       bool    // those of toHs
 }
 
 // Rename implements vfs.FS.
@@ -49,10 +51,10 @@ func (u *Union) Rename(ctx context.Context, w *vfs.Who, from vfs.Node, fromName 
 	r.restHs.release()
 	do := err == nil && !w.Async
 	if r.toHs != nil { // the new name first: a crash between leaves two, not none
-		err = errors.Join(err, u.dirFlusher(r.toHs)(ctx, do))
+		err = errors.Join(err, u.dirFlusher(r.toHs)(ctx, do && !r.toSafe))
 	}
 	if r.fromHs != nil {
-		err = errors.Join(err, u.dirFlusher(r.fromHs)(ctx, do && r.from != r.to))
+		err = errors.Join(err, u.dirFlusher(r.fromHs)(ctx, do && !r.fromSafe && r.from != r.to))
 	}
 	return r.fromChange, r.toChange, err
 }
@@ -139,6 +141,7 @@ func (r *renaming) dropHandles() {
 	r.toHs.release()
 	r.restHs.release()
 	r.fromHs, r.toHs, r.restHs = nil, nil, nil
+	r.fromSafe, r.toSafe = false, false
 }
 
 func (r *renaming) release() {
@@ -479,9 +482,14 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 	if err := r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, true); err != nil {
 		return errors.Join(err, x.putBack(ctx, u))
 	}
-	if err := u.syncDir(ctx, r.toHs[v]); err != nil {
+	err = u.syncDir(ctx, r.toHs[v])
+	if err == nil && r.from != r.to {
+		err = u.syncDir(ctx, r.fromHs[v])
+	}
+	if err != nil {
 		return err // recovery finishes it: the rename is seen, or the old one is put back
 	}
+	r.toSafe, r.fromSafe = true, true
 	return x.drop(ctx, u)
 }
 
@@ -532,6 +540,7 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 	if err := u.alignTimes(ctx, r.src); err != nil {
 		u.log.Warn("copies of a directory that was renamed have different times", "op", "rename", "node", r.src.id, "err", err)
 	}
+	r.toSafe, r.fromSafe = intent != nil, intent != nil
 	return intent.done(ctx, u, r.toHs, r.fromHs)
 }
 

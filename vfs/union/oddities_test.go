@@ -1,0 +1,195 @@
+package union
+
+import (
+	"errors"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// oddities are the calls in whose course something else is made durable than what was asked for: what
+// other processes put on the volumes, ids, and who has a name.
+func oddities() []durable {
+	return append(conflicts(), []durable{
+		{
+			name: "create where another process has just made the directory", many: true,
+			call: func(x *tree) (func(), error) {
+				if x.near != x.far {
+					x.unharmed(func() { x.put(x.far, vfs.Directory, "home") })
+				}
+				a, err := x.make(x.t, x.far, x.home, "new", vfs.How{Type: vfs.Regular})
+				return func() { x.is(x.t, "home", x.home); made(x, "home/new", a)() }, err
+			},
+		},
+		{
+			name:  "lookup of a directory that was adopted on all volumes",
+			setup: func(x *tree) { x.plantAll("found") },
+			call: func(x *tree) (func(), error) {
+				a, _, err := x.m.u.Lookup(x.t.Context(), who, x.m.root(x.t), vfs.MustName("found"))
+				return func() { x.is(x.t, "found", a.Node) }, err
+			},
+		},
+		{
+			name:  "readdir of directories that were adopted on all volumes",
+			setup: func(x *tree) { x.plantAll("found") },
+			call: func(x *tree) (func(), error) {
+				var found vfs.Node
+				_, _, err := x.m.u.ReadDir(x.t.Context(), who, x.m.root(x.t), 0, true, func(e *vfs.DirEntry) bool {
+					if e.Name.String() == "found" {
+						found = e.Node
+					}
+					return true
+				})
+				return func() { x.is(x.t, "found", found) }, err
+			},
+		},
+		{
+			name:  "lookup of what has the id of another",
+			setup: func(x *tree) { x.twin() },
+			call: func(x *tree) (func(), error) {
+				a, _, err := x.m.u.Lookup(x.t.Context(), who, x.home, vfs.MustName("twin"))
+				return func() { x.is(x.t, "home/file", x.file); x.is(x.t, "home/twin", a.Node) }, err
+			},
+		},
+		{
+			name: "rename of a directory over another that will not go", many: true, apart: true,
+			setup: func(x *tree) { x.m.mkAt(x.t, x.far, x.away, "empty", vfs.Directory) },
+			call: func(x *tree) (func(), error) {
+				x.trap = &trap{}
+				if x.near != x.far {
+					x.trap.fail("rmdir", 1, 0, errDisk)
+				}
+				err := x.m.rename(x.t, x.home, "deep", x.away, "empty")
+				x.trap = nil
+				return func() { x.is(x.t, "away/empty", x.deep); x.gone(x.t, "home/deep") }, err
+			},
+		},
+		{
+			name: "rename over what lies elsewhere, and away", many: true,
+			call: func(x *tree) (func(), error) {
+				err := x.m.rename(x.t, x.home, "file", x.away, "other")
+				if err == nil {
+					err = x.m.rename(x.t, x.away, "other", x.home, "back")
+				}
+				return func() { x.gone(x.t, "away/other"); x.is(x.t, "home/back", x.file) }, err
+			},
+		},
+		{
+			name: "write for who wants it async, and an orderly end", many: true,
+			call: func(x *tree) (func(), error) {
+				async := &vfs.Who{Async: true}
+				_, _, err := x.m.u.Write(x.t.Context(), async, x.file, []byte(long), 0, vfs.FileSync)
+				err = errors.Join(err, x.m.u.Close())
+				x.m.u = nil
+				return func() { x.holds(x.t, x.is(x.t, "home/file", x.file).Node, long) }, err
+			},
+		},
+	}...)
+}
+
+// conflicts are calls about a name that objects of two volumes have; on one volume they are
+// about an ordinary file.
+func conflicts() []durable {
+	var mine, other vfs.Attr
+	alias := func(x *tree) string { return "home/x" + conflictInfix + x.m.mems[x.near].Name() }
+	setup := func(x *tree) { // the one that had it first lies on the far volume: without a pin another order would tell
+		mine = x.m.mkAt(x.t, x.far, x.home, "x", vfs.Regular)
+	}
+	meet := func(x *tree) {
+		if x.near != x.far {
+			x.put(x.near, vfs.Regular, "home", "x")
+			must(x.t, x.m.mems[x.near].SyncAll(x.t.Context()))
+			x.forget(x.home)
+		}
+	}
+	return []durable{
+		{
+			name: "lookup in a conflict", apart: true, many: true, setup: setup,
+			call: func(x *tree) (func(), error) {
+				x.unharmed(func() { meet(x) })
+				a, _, err := x.m.u.Lookup(x.t.Context(), who, x.home, vfs.MustName("x"))
+				if err == nil && a.Node.ID != mine.Node.ID {
+					x.t.Errorf("home/x is %s, was %s", a.Node.ID, mine.Node.ID)
+				}
+				return func() { x.is(x.t, "home/x", mine.Node) }, err
+			},
+		},
+		{
+			name: "remove of a name that another object wants", apart: true,
+			setup: func(x *tree) {
+				setup(x)
+				meet(x)
+				x.is(x.t, "home/x", mine.Node)
+				if x.near != x.far {
+					other = x.m.path(x.t, alias(x))
+				}
+			},
+			call: func(x *tree) (func(), error) {
+				_, err := x.m.u.Remove(x.t.Context(), who, x.home, vfs.MustName("x"))
+				return func() {
+					x.m.look(x.t, x.home, "x", vfs.NoEnt)
+					if x.near != x.far {
+						x.is(x.t, alias(x), other.Node)
+					}
+				}, err
+			},
+		},
+	}
+}
+
+// put makes an object on a volume, as another process does.
+func (x *tree) put(v int, typ vfs.Type, path ...string) {
+	x.on(v, path[:len(path)-1], func(d volume.Dir) { plant(x.t, d, path[len(path)-1], typ) })
+}
+
+// on calls f with the open directory at path on a volume.
+func (x *tree) on(v int, path []string, f func(d volume.Dir)) {
+	d := x.m.mems[v].Root()
+	for _, p := range path {
+		sub, err := d.OpenDir(x.t.Context(), vfs.MustName(p))
+		must(x.t, err)
+		defer sub.Close()
+		d = sub
+	}
+	f(d)
+}
+
+// unharmed does what is not the server's: it does not die of it.
+func (x *tree) unharmed(f func()) {
+	n := x.dies.Swap(0)
+	f()
+	x.dies.Store(n)
+}
+
+// plantAll makes a directory of one name on all volumes, as another process does, and one in it.
+func (x *tree) plantAll(name string) {
+	for v, m := range x.m.mems {
+		x.put(v, vfs.Directory, name)
+		x.put(v, vfs.Regular, name, "in "+m.Name())
+	}
+	x.forget(x.m.root(x.t))
+}
+
+// forget lets the union look at a directory again, as it does when what it knows is old.
+func (x *tree) forget(dir vfs.Node) {
+	n := x.m.u.table.get(dir.ID)
+	n.mu.Lock()
+	n.forgetNames()
+	n.attrAt, n.copiesAt = 0, 0
+	n.mu.Unlock()
+	n.put()
+}
+
+// twin makes home/twin, whose mark gives it an id with the same fileid as home/file.
+func (x *tree) twin() {
+	x.put(x.near, vfs.Regular, "home", "twin")
+	x.on(x.near, []string{"home"}, func(home volume.Dir) {
+		name := vfs.MustName("twin")
+		st, id, err := home.IdentifyAt(x.t.Context(), name)
+		must(x.t, err)
+		m := mark{home: true, node: x.file, epoch: 1, attrEpoch: 1}
+		m.node.ID[15] ^= 1
+		must(x.t, home.SetMarkAt(x.t.Context(), name, st.Key, m.encode(x.m.u.markKey, x.m.mems[x.near].ID(), &id)))
+	})
+	x.forget(x.home)
+}
