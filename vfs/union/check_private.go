@@ -246,7 +246,12 @@ func (c *check) displacedOne(ctx context.Context, v *vol, d volume.Dir, name vfs
 		return err
 	case !there:
 		c.say(Finding{Kind: FindRecord, Note: true, Volume: v.name, Path: path, Node: dir.ID, What: "the record of an object that was set aside and is gone since",
-			Repair: "it is removed"}, func() error { return errors.Join(d.Unlink(ctx, name), d.Sync(ctx)) })
+			Repair: "it is removed"}, func() error {
+			if err := d.Sync(ctx); err != nil { // what is gone must not come back without its record
+				return err
+			}
+			return d.Unlink(ctx, name)
+		})
 	default:
 		c.say(Finding{Kind: FindDisplaced, Volume: v.name, Path: privatePath(displacedName.String(), s), Node: dir.ID,
 			What:   "a rename that was cut short set it aside; its name was " + string(f.Name),

@@ -2,6 +2,7 @@ package union
 
 import (
 	"errors"
+	"fmt"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -19,6 +20,19 @@ func oddities() []durable {
 				}
 				a, err := x.make(x.t, x.far, x.home, "new", vfs.How{Type: vfs.Regular})
 				return func() { x.is(x.t, "home", x.home); made(x, "home/new", a)() }, err
+			},
+		},
+		{
+			name: "create that fails when the directories have their copies", many: true,
+			call: func(x *tree) (func(), error) { return x.failingMake(x.deep, "home/deep") },
+		},
+		{
+			name: "create that fails when another process's directory has become a copy", many: true,
+			call: func(x *tree) (func(), error) {
+				if x.near != x.far {
+					x.unharmed(func() { x.put(x.far, vfs.Directory, "home") })
+				}
+				return x.failingMake(x.home, "home")
 			},
 		},
 		{
@@ -91,14 +105,18 @@ func oddities() []durable {
 // about an ordinary file.
 func conflicts() []durable {
 	var mine, other vfs.Attr
-	alias := func(x *tree) string { return "home/x" + conflictInfix + x.m.mems[x.near].Name() }
-	setup := func(x *tree) { // the one that had it first lies on the far volume: without a pin another order would tell
-		mine = x.m.mkAt(x.t, x.far, x.home, "x", vfs.Regular)
+	alias := func(x *tree) string { return "home/x" + conflictInfix + x.m.mems[min(x.near, x.far)].Name() }
+	setup := func(x *tree) { // the one that had it first lies on the last volume: without a pin the order of volumes would tell
+		mine = x.m.mkAt(x.t, max(x.near, x.far), x.home, "x", vfs.Regular)
 	}
 	meet := func(x *tree) {
 		if x.near != x.far {
-			x.put(x.near, vfs.Regular, "home", "x")
-			must(x.t, x.m.mems[x.near].SyncAll(x.t.Context()))
+			v := min(x.near, x.far)
+			if x.near != v { // home has no copy there yet
+				x.m.mkAt(x.t, v, x.home, "there too", vfs.Regular)
+			}
+			x.put(v, vfs.Regular, "home", "x")
+			must(x.t, x.m.mems[v].SyncAll(x.t.Context()))
 			x.forget(x.home)
 		}
 	}
@@ -135,6 +153,18 @@ func conflicts() []durable {
 			},
 		},
 	}
+}
+
+// failingMake makes a file in dir on the far volume, where it fails.
+func (x *tree) failingMake(dir vfs.Node, path string) (func(), error) {
+	x.trap = &trap{}
+	x.trap.fail("create", 1, 0, errDisk)
+	_, err := x.make(x.t, x.far, dir, "new", vfs.How{Type: vfs.Regular})
+	x.trap = nil
+	if vfs.StatusOf(err) != vfs.IO {
+		return nil, fmt.Errorf("the create that fails said %w", err)
+	}
+	return func() { x.is(x.t, path, dir); x.gone(x.t, path+"/new") }, nil
 }
 
 // put makes an object on a volume, as another process does.
@@ -174,7 +204,7 @@ func (x *tree) plantAll(name string) {
 func (x *tree) forget(dir vfs.Node) {
 	n := x.m.u.table.get(dir.ID)
 	n.mu.Lock()
-	n.forgetNames()
+	x.m.u.forgetNames(n)
 	n.attrAt, n.copiesAt = 0, 0
 	n.mu.Unlock()
 	n.put()

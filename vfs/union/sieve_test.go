@@ -60,6 +60,9 @@ func (s *sieve) passes(what string) bool {
 	return s.mute == nil || !s.mute(f)
 }
 
+// flushSteps are the functions through which others flush.
+var flushSteps = []string{"(*Union).syncDir", "(*openFile).sync", "(*openFile).flush"}
+
 // callSite is the place in the code that asked for a flush: the innermost frame of this package that is
 // no step on the way to every flush, with the functions above it until the goroutine or
 // the test begins.
@@ -75,9 +78,9 @@ func callSite() string {
 			if len(chain) > 0 {
 				break
 			}
-		} else if name != "(*Union).syncDir" && name != "(*openFile).sync" && name != "(*openFile).flush" {
+		} else if !slices.Contains(flushSteps, name) {
 			if len(chain) == 0 {
-				name = fmt.Sprintf("%s:%d", file, f.Line)
+				name = fmt.Sprintf("%s:%d %s", file, f.Line, name)
 			}
 			if name != "(*Union).again" {
 				chain = append(chain, name)
