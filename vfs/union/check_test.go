@@ -48,7 +48,7 @@ func (s *shareT) wantClean(f failer) {
 }
 
 // wantNoFault wants nothing but notes of a check.
-func (s *shareT) wantNoFault(t *testing.T, when string) {
+func (s *shareT) wantNoFault(t testing.TB, when string) {
 	t.Helper()
 	for _, x := range s.checked(t, false) {
 		if !x.Note {

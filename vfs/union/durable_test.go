@@ -59,10 +59,11 @@ func (m *mortal) settled(t testing.TB) {
 type tree struct {
 	t          testing.TB
 	m          *mortal
-	failing    atomic.Int64 // the operation that fails, counted down to 0; below that none does
-	dies       atomic.Int64 // the operation at which the power goes, counted down to 1; 0: it stays
-	trap       *trap        // or nil
-	near, far  int          // volumes: the first and the last, or the other way round
+	failing    atomic.Int64            // the operation that fails, counted down to 0; below that none does
+	dies       atomic.Int64            // the operation at which the power goes, counted down to 1; 0: it stays
+	trap       *trap                   // or nil
+	members    map[string]*sieveVolume // by name, where they are decorated so
+	near, far  int                     // volumes: the first and the last, or the other way round
 	home, away vfs.Node
 	deep       vfs.Node // home/deep, on the near volume alone
 	wide       vfs.Node // wide, on all volumes, at home on the near one
@@ -78,14 +79,23 @@ func newTree(t testing.TB, volumes int) *tree {
 // newTreeOn is newTree over decorated volumes; turned: the near volume is the last.
 func newTreeOn(t testing.TB, volumes int, turned bool, wrapped func(volume.Volume) volume.Volume) *tree {
 	t.Helper()
-	x := &tree{t: t, m: &mortal{place: &onto{}}, far: volumes - 1}
+	x := &tree{t: t, m: &mortal{place: &onto{}}, far: volumes - 1, members: make(map[string]*sieveVolume)}
 	if turned {
 		x.near, x.far = x.far, x.near
 	}
 	m := x.m
 	m.left.Store(-1)
 	m.shareT = memShare(t, volumes, func(_ int, o *volumetest.Options) { o.Fault = x.fault })
-	m.opt.Policy, m.wrapped = m.place, wrapped
+	m.opt.Policy = m.place
+	if wrapped != nil {
+		m.wrapped = func(v volume.Volume) volume.Volume {
+			w := wrapped(v)
+			if sv, ok := w.(*sieveVolume); ok {
+				x.members[v.Name()] = sv
+			}
+			return w
+		}
+	}
 	m.open(t)
 	root := m.root(t)
 	x.home = m.mkAt(t, x.near, root, "home", vfs.Directory).Node
@@ -188,8 +198,9 @@ type durable struct {
 	name  string
 	setup func(x *tree)
 	call  func(x *tree) (check func(), err error)
-	many  bool // it is several calls: a server that dies amid them leaves one of many states
-	apart bool // a volume alone shows other names than all together
+	holds func(x *tree) // what must be so whether the call was answered or not; nil: nothing but the names
+	many  bool          // it is several calls: a server that dies amid them leaves one of many states
+	apart bool          // a volume alone shows other names than all together
 }
 
 // made is the check of a new object.

@@ -55,6 +55,8 @@ func (p *proofOf) learn(t testing.TB) {
 	p.s.listen(false)
 	must(t, err)
 	if x.m.u != nil {
+		x.m.kill() // all volumes are there again
+		x.m.open(t)
 		p.was, p.is = shape(before, before), shape(x.m.seen(t), before)
 	}
 	x.m.close(t)
@@ -83,7 +85,8 @@ func (p *proofOf) reply(t testing.TB, seed uint64) {
 	p.s.listen(true)
 	check, err := p.d.call(x)
 	must(t, err)
-	if seed%2 == 1 && !p.d.apart && x.m.u != nil {
+	together := x.m.u != nil && x.m.u.away() == 0 && !p.d.apart
+	if seed%2 == 1 && together {
 		p.s.listen(false)
 		all := x.m.attrs(t)
 		x.m.turnOff(seed)
@@ -97,7 +100,17 @@ func (p *proofOf) reply(t testing.TB, seed uint64) {
 	x.m.open(t)
 	p.s.listen(false)
 	check()
+	p.d.lasting(x)
+	if !p.d.apart {
+		x.alone(t, x.m.attrs(t), true)
+	}
 	x.m.close(t)
+}
+
+func (d *durable) lasting(x *tree) {
+	if d.holds != nil {
+		d.holds(x)
+	}
 }
 
 // settled reports whether there is nothing to recover, which one volume could not do without the others.
@@ -152,11 +165,10 @@ func (p *proofOf) crash(t testing.TB, end int, i, again int64, seed uint64) {
 		t.Errorf("the share is neither what it was\n%v\nnor what it should become\n%v\nbut\n%v", p.was, p.is, got)
 	}
 	x.whole(t)
+	p.d.lasting(x)
 	if !p.d.apart {
 		x.m.u.scans.wait()
-		u := x.m.u
 		x.alone(t, x.m.attrs(t), false)
-		x.m.u = u
 	}
 	if err == nil {
 		check()
@@ -305,6 +317,9 @@ func TestEveryFlushIsNeeded(t *testing.T) {
 			}
 		}
 		for _, f := range p.s.sites() {
+			if slices.ContainsFunc(slices.Collect(maps.Keys(excused)), func(name string) bool { return strings.Contains(f.site, " "+name+" ") }) {
+				continue
+			}
 			if !f.replied() {
 				if ps := others[f.site]; len(ps) == 0 || ps[len(ps)-1] != p {
 					others[f.site] = append(ps, p)
@@ -369,6 +384,9 @@ func anywhere(t *testing.T, site string, ps []*proofOf) {
 var excused = map[string]string{
 	"(*Union).align":        "a repair that a power cut takes back is found again by the next check; it is flushed so that the report is true",
 	"(*check).displacedOne": "as align",
+	"(*Union).level":        "about members that come back",
+	"(*Union).levelCopy":    "about members that come back",
+	"(*Union).markAll":      "about members that come back",
 }
 
 // unreached are the flushes in the source of this package that were not seen.

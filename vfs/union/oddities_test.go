@@ -11,7 +11,7 @@ import (
 // oddities are the calls in whose course something else is made durable than what was asked for: what
 // other processes put on the volumes, ids, and who has a name.
 func oddities() []durable {
-	return append(conflicts(), []durable{
+	return append(append(conflicts(), absences()...), []durable{
 		{
 			name: "create where another process has just made the directory", many: true,
 			call: func(x *tree) (func(), error) {
@@ -153,6 +153,47 @@ func conflicts() []durable {
 			},
 		},
 	}
+}
+
+// absences are calls about a directory whose home copy is, or was, away when it changed.
+func absences() []durable {
+	set := vfs.SetAttr{Mask: vfs.SetMode | vfs.SetUID, Mode: 0o711, UID: 9}
+	change := func(x *tree) error {
+		if x.near != x.far {
+			x.unharmed(func() { x.leaves(x.near) })
+		}
+		_, err := x.m.u.SetAttr(x.t.Context(), who, x.wide, &set, nil)
+		return err
+	}
+	changed := func(x *tree) {
+		if a := x.is(x.t, "wide", x.wide); a.Mode != set.Mode || a.UID != set.UID {
+			x.t.Errorf("wide came back as %+v", a)
+		}
+	}
+	return []durable{
+		{
+			name: "setattr of a directory whose home copy is away",
+			call: func(x *tree) (func(), error) { return func() { changed(x) }, change(x) },
+		},
+		{
+			name: "lookup of a directory whose home copy missed a change", holds: changed,
+			setup: func(x *tree) {
+				must(x.t, change(x))
+				x.m.kill()
+				x.m.open(x.t)
+			},
+			call: func(x *tree) (func(), error) {
+				_, _, err := x.m.u.Lookup(x.t.Context(), who, x.m.root(x.t), vfs.MustName("wide"))
+				return func() { changed(x) }, err
+			},
+		},
+	}
+}
+
+// leaves lets a volume go away, and waits until the union knows.
+func (x *tree) leaves(v int) {
+	x.members[x.m.mems[v].Name()].become(volume.Away)
+	eventually(x.t, "the volume is away", func() bool { return !x.m.u.online().has(v) && x.m.u.vol(v).opening.Load() == 0 })
 }
 
 // failingMake makes a file in dir on the far volume, where it fails.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -98,16 +99,52 @@ func callSite() string {
 
 // wrap decorates v.
 func (s *sieve) wrap(v volume.Volume) volume.Volume {
-	w := &sieveVolume{Volume: v, s: s}
+	w := &sieveVolume{Volume: v, s: s, state: volume.State{Health: volume.Online, Attached: 1}, tell: make(map[int]func(volume.State))}
 	w.root = &sieveDir{Dir: v.Root(), s: s, at: v.Name() + ":"}
 	w.private = &sieveDir{Dir: v.Private(), s: s, at: v.Name() + ":" + volume.PrivateName}
 	return w
 }
 
+// sieveVolume is a decorated volume. It can be away.
 type sieveVolume struct {
 	volume.Volume
 	s             *sieve
 	root, private *sieveDir
+
+	mu    sync.Mutex
+	state volume.State
+	tell  map[int]func(volume.State)
+}
+
+// become changes the state.
+func (v *sieveVolume) become(h volume.Health) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.state.Health = h; h == volume.Online {
+		v.state.Attached++
+	}
+	v.state.Reason, v.state.Since = "the test says so", time.Now()
+	for _, f := range v.tell {
+		f(v.state)
+	}
+}
+
+func (v *sieveVolume) State() volume.State {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state
+}
+
+func (v *sieveVolume) Notify(f func(volume.State)) (cancel func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k := len(v.tell)
+	v.tell[k] = f
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.tell[k] = func(volume.State) {}
+	}
 }
 
 func (v *sieveVolume) Root() volume.Dir    { return v.root }
