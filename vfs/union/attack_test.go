@@ -277,3 +277,64 @@ func TestFileIDsCollide(t *testing.T) {
 	}
 	s.wantClean(t)
 }
+
+// TestCtimeOutlivesEviction changes objects again and again while their volume's clock stands still, and drives them out of
+// memory: what is told afterwards is what was told before, and the next change is later still.
+func TestCtimeOutlivesEviction(t *testing.T) {
+	still := time.Unix(1_700_000_000, 0)
+	s := memShare(t, 2, func(_ int, o *volumetest.Options) {
+		o.Quiet, o.Now = 50*time.Millisecond, func() time.Time { return still }
+	})
+	s.open(t)
+	ctx := t.Context()
+	d := s.mk(t, s.root(t), "d", vfs.Directory)
+	var all []vfs.Attr
+	for i := range 3 {
+		all = append(all, s.mk(t, d.Node, fmt.Sprint(i), vfs.FIFO)) // nothing keeps it open, and so in memory
+	}
+	change := func(i int) {
+		ch, err := s.u.SetAttr(ctx, who, all[i].Node, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o600 + uint32(i)}, nil)
+		must(t, err)
+		if ch.After.Ctime.Compare(all[i].Ctime) <= 0 {
+			t.Errorf("file %d changed at %v, and before at %v", i, ch.After.Ctime, all[i].Ctime)
+		}
+		all[i] = ch.After
+	}
+	for range 5 {
+		for i := range all {
+			change(i)
+			change(i)
+		}
+		dir, err := s.u.GetAttr(ctx, who, d.Node)
+		must(t, err)
+		s.forgetAll()
+		if n := s.u.table.get(all[0].Node.ID); n != nil {
+			t.Fatal("a file stays in memory")
+		}
+		for i := range all {
+			got, err := s.u.GetAttr(ctx, who, all[i].Node)
+			must(t, err)
+			if got.Ctime != all[i].Ctime {
+				t.Errorf("file %d is told to have changed at %v, and before at %v", i, got.Ctime, all[i].Ctime)
+			}
+		}
+		if got, err := s.u.GetAttr(ctx, who, d.Node); err != nil || got.Ctime.Compare(dir.Ctime) < 0 {
+			t.Errorf("the directory is told to have changed at %v (%v), and before at %v", got.Ctime, err, dir.Ctime)
+		}
+	}
+}
+
+// TestLeadsAreBounded: no more are kept than leadsMax.
+func TestLeadsAreBounded(t *testing.T) {
+	var l leads
+	id := func(i int) vfs.NodeID { return vfs.NodeID{byte(i), byte(i >> 8)} }
+	for i := range leadsMax + 100 {
+		l.put(id(i), vfs.Time{Sec: 1})
+	}
+	if len(l.m) != leadsMax {
+		t.Errorf("%d are kept", len(l.m))
+	}
+	if _, ok := l.take(id(leadsMax + 99)); !ok {
+		t.Error("the last is not kept")
+	}
+}

@@ -401,6 +401,9 @@ func (u *Union) account(n *node, set volset, stats []volume.Stat, at int64) {
 	}
 	u.compose(n, set, stats)
 	n.conclude(&m)
+	if m.first {
+		u.regainLead(n)
+	}
 	n.attrAt = at
 }
 

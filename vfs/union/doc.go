@@ -73,7 +73,7 @@
 //  3. openFile.syncing: one flush of a file at a time
 //  4. dirCache.mu, fileTable.mu, scanner.mu, pins.mu, tableShard.mu, spaces.mu
 //  5. node.mu; of two directories, that with the lower id first
-//  6. keyShard.mu, goneSet.mu, chance.mu, subscribers.mu
+//  6. keyShard.mu, goneSet.mu, leads.mu, chance.mu, subscribers.mu
 //
 // From 4 on they are held for memory only. Attributes that were asked for without the
 // object's lease are kept only if no change of ours was under way or has ended since

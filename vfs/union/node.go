@@ -242,6 +242,7 @@ func (u *Union) sweepShard(s *tableShard) {
 // forget takes what else knows n in memory away from it. It is out of the table.
 func (u *Union) forget(n *node) {
 	n.mu.Lock()
+	u.keepLead(n)
 	copies := append([]copyOf(nil), n.copies...)
 	var doomed []*dirHandle
 	for i := range n.copies {

@@ -109,6 +109,7 @@ type Union struct {
 	space    spaces
 	pending  pending
 	chance   chance
+	leads    leads
 
 	checking chan struct{} // held by the Check that runs
 
