@@ -2,9 +2,11 @@ package union
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -179,6 +181,44 @@ func TestCookies(t *testing.T) {
 	s.restart(t)
 	open()
 	check("after restart")
+}
+
+// TestNewcomerTakesNoCookie: of names with one hash the first that was listed keeps its cookie, also when another process makes
+// the others, whatever their order, and over a restart.
+func TestNewcomerTakesNoCookie(t *testing.T) {
+	s := memShare(t, 1, nil)
+	s.newIndex(t)
+	s.opt.Trust = time.Nanosecond
+	s.open(t)
+	hash := func(vfs.Name) vfs.Cookie { return vfs.FirstCookie + 7 }
+	s.u.hash = hash
+	cookies := func() map[string]vfs.Cookie {
+		m := make(map[string]vfs.Cookie)
+		_, eof, err := s.u.ReadDir(t.Context(), who, s.root(t), 0, false, func(e *vfs.DirEntry) bool {
+			m[e.Name.String()] = e.Cookie
+			return true
+		})
+		if err != nil || !eof {
+			t.Fatal(err, eof)
+		}
+		return m
+	}
+	was := map[string]vfs.Cookie{}
+	for _, name := range []string{"m", "z", "a", "k"} {
+		plant(t, s.mems[0].Root(), name, vfs.Regular)
+		now := cookies()
+		for n, c := range was {
+			if now[n] != c {
+				t.Errorf("when %s came the cookie of %s became %d, was %d", name, n, now[n], c)
+			}
+		}
+		was = now
+	}
+	s.restart(t)
+	s.u.hash = hash
+	if now := cookies(); !maps.Equal(now, was) {
+		t.Errorf("after a restart the cookies are %v, were %v", now, was)
+	}
 }
 
 // TestReadDirWhileOthersWrite lists a directory again and again while names come and go: those

@@ -396,24 +396,42 @@ func (u *Union) separate(ctx context.Context, d *node, all []*entry) error {
 	if !clash {
 		return nil
 	}
-	taken := make(map[vfs.Cookie]bool, len(all))
+	taken := make(map[vfs.Cookie]*entry, len(all))
 	var late []*entry
 	for _, e := range all {
-		if taken[e.cookie] {
+		switch o := taken[e.cookie]; {
+		case o == nil:
+			taken[e.cookie] = e
+		case !u.hadCookie(d, o) && u.hadCookie(d, e):
+			taken[e.cookie], late = e, append(late, o)
+		default:
 			late = append(late, e)
-			continue
 		}
-		taken[e.cookie] = true
 	}
 	for _, e := range late {
-		for taken[e.cookie] {
+		for taken[e.cookie] != nil {
 			e.cookie = nextCookie(e.cookie)
 		}
-		taken[e.cookie] = true
+		taken[e.cookie] = e
 		u.rememberCookie(ctx, d, e, true)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].cookie < all[j].cookie })
 	return nil
+}
+
+// hadCookie reports whether e was listed with the cookie that it has: it keeps it, and a newcomer with the same hash does
+// not take it.
+func (u *Union) hadCookie(d *node, e *entry) bool {
+	if e.cookie != u.hash(e.name) { // remembered
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.names == nil {
+		return false
+	}
+	o := d.names.byName[e.name]
+	return o != nil && o.cookie == e.cookie
 }
 
 // nextCookie is the next one to try after a collision.
