@@ -241,7 +241,7 @@ func (u *Union) askLoser(ctx context.Context, d *node, name vfs.Name) (*node, er
 			return nil, err
 		}
 		at, seen := place{d.node(), name, phys}, []sighting{s}
-		n, err := u.settle(ctx, at, seen, hs.set())
+		n, err := u.settle(ctx, at, seen, hs.set(), asked)
 		if err == nil {
 			u.notePresent(ctx, d, at, seen, n, asked)
 		}

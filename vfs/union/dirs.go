@@ -40,6 +40,15 @@ func (h *dirHandle) close() {
 	}
 }
 
+// lost makes the error of an operation in a copy that was removed behind our back, and so did nothing, one
+// that lets again look for the copy: the directory may live on in others.
+func (h *dirHandle) lost(err error) error {
+	if vfs.StatusOf(err) == vfs.Stale {
+		return &moved{h.n.node(), h.vol}
+	}
+	return err
+}
+
 // dirCache bounds the open directories that are not in use.
 type dirCache struct {
 	mu    sync.Mutex // before node.mu

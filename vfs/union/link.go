@@ -108,7 +108,7 @@ func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 		if vfs.StatusOf(err) == vfs.Exist {
 			return nil, true, nil
 		}
-		return nil, false, err
+		return nil, false, hs[v].lost(err)
 	}
 	u.linked(ctx, n, d, name, hs, a, ch)
 	return u.dirFlusher(hs), false, nil

@@ -127,12 +127,9 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 // fillFrom is fillNames by open copies; again says that the set of copies changed.
 func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (again bool, err error) {
 	u.cover(ctx, d, hs)
-	asOf := u.now()
-	since := asOf
+	since := u.now()
 	d.mu.Lock()
-	if d.copiesAt != 0 && u.online()&^d.on() != 0 && !u.exempt() {
-		asOf = min(asOf, d.copiesAt) // no better than what is known of where copies are
-	}
+	asOf := u.asOf(d, since)
 	d.mu.Unlock()
 	stats, err := u.statDirs(ctx, hs)
 	if err != nil {
@@ -206,7 +203,7 @@ func (u *Union) listCopy(ctx context.Context, d *node, h *dirHandle) (listing, e
 		var l listing
 		before, err := h.d.Stat(ctx)
 		if err != nil {
-			return l, err
+			return l, h.lost(err)
 		}
 		u.stats.lists.Add(1)
 		err = h.d.List(ctx, func(e volume.Entry) bool {
@@ -216,10 +213,13 @@ func (u *Union) listCopy(ctx context.Context, d *node, h *dirHandle) (listing, e
 			return true
 		})
 		if err != nil {
-			return l, err
+			return l, h.lost(err)
 		}
 		if l.st, err = h.d.Stat(ctx); err != nil {
-			return l, err
+			return l, h.lost(err)
+		}
+		if l.st.Nlink == 0 {
+			return l, h.lost(vfs.Stale)
 		}
 		l.version = l.st.Version()
 		same := before.Version() == l.version
@@ -539,6 +539,15 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 	return u.lookForCopies(ctx, parent, d, at, min(asOf, now))
 }
 
+// asOf is as of when all names of d are known by who asked the copies that d has at the time at: no better than
+// what is known of where copies are. Needs d.mu.
+func (u *Union) asOf(d *node, at int64) int64 {
+	if d.copiesAt != 0 && u.online()&^d.on() != 0 && !u.exempt() {
+		return min(at, d.copiesAt)
+	}
+	return at
+}
+
 // foreign are the volumes beside s, of those that are there, on which another process may make something.
 func (u *Union) foreign(s volset) volset {
 	var f volset
@@ -586,7 +595,7 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 	still := len(d.places) > 0 && d.places[0] == at && !d.gone && !d.changing
 	d.mu.Unlock()
 	if len(more) > 0 && still {
-		u.learn(d, at, more, 0)
+		u.learn(d, at, more, 0, 0)
 		u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
 	}
 	parent.mu.Lock()

@@ -275,7 +275,13 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	if len(seen) != there.count() || len(seen) > 1 && !allDirs(seen) {
 		return nil, nil
 	}
-	n, err := u.settle(ctx, at, seen, u.online())
+	all, asOf := there, int64(0)
+	d.mu.Lock()
+	if d.names != nil && d.names.complete { // the other copies do not have it, as of their listing
+		all, asOf = u.online(), d.names.asOf
+	}
+	d.mu.Unlock()
+	n, err := u.settle(ctx, at, seen, all, asOf)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +291,7 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 			if e.node != n.id || e.typ != n.typ {
 				u.rowBehind(d, e.name, e.cookie)
 			}
-			e.node, e.seen, e.at, e.whole, e.ino = n.id, d.names.round, asked, vols == d.on(), seen[0].st.Key.Ino
+			e.node, e.seen, e.at, e.whole, e.ino = n.id, d.names.round, u.asOf(d, asked), vols == d.on(), seen[0].st.Key.Ino
 			d.names.setType(e, n.typ)
 		}
 	}
@@ -342,7 +348,7 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, err
 	}
 	at := place{d.node(), name, name}
-	n, err := u.settle(ctx, at, mine, hs.set())
+	n, err := u.settle(ctx, at, mine, hs.set(), asked)
 	if err != nil {
 		return nil, err
 	}
@@ -374,7 +380,7 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 		u.foundChanged(d)
 		u.rowBehind(d, name, e.cookie)
 	}
-	d.names.miss(name, asked, u.opt.Lookups)
+	d.names.miss(name, u.asOf(d, asked), u.opt.Lookups)
 	u.askedName(d, name, asked)
 	grown := d.names.charge()
 	d.mu.Unlock()
@@ -387,12 +393,13 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	for i := range mine {
 		vols = vols.with(mine[i].vol)
 	}
-	fresh := entry{name: at.name, phys: at.phys, vols: vols, ino: mine[0].st.Key.Ino, typ: n.typ, node: n.id, at: asked, whole: true}
+	fresh := entry{name: at.name, phys: at.phys, vols: vols, ino: mine[0].st.Key.Ino, typ: n.typ, node: n.id, whole: true}
 	d.mu.Lock()
 	if d.names == nil {
 		d.names = newNames()
 	}
 	d.names.asks++
+	fresh.at = u.asOf(d, asked)
 	if has, dirs := u.stands(d, at.name); dirs && allDirs(mine) {
 		fresh.vols |= has
 	}

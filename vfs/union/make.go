@@ -339,7 +339,7 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 			return true, nil
 		}
 		u.distrustName(m.d, m.name, volset(0).with(m.vol))
-		return false, err
+		return false, h.lost(err)
 	}
 	m.sync = h
 	if err := u.born(ctx, m, &s, f, sub); err != nil {
@@ -409,7 +409,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	s.trusted = old(s.id.Key)
 	at := place{m.d.node(), m.name, m.name}
 	seen := []sighting{*s}
-	n, added, err := u.intern(ctx, at, u.vol(s.vol).birthNode(&s.id), seen, u.online())
+	n, added, err := u.intern(ctx, at, u.vol(s.vol).birthNode(&s.id), seen, u.online(), s.at)
 	if err != nil {
 		if f != nil {
 			err = errors.Join(err, f.Close())
@@ -421,7 +421,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	}
 	defer n.put()
 	if !added { // seen by another call between its creation and now
-		u.learn(n, at, seen, u.online())
+		u.learn(n, at, seen, u.online(), s.at)
 	}
 	now := u.now()
 	n.mu.Lock()

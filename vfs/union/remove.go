@@ -237,7 +237,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 	if err := h.d.Unlink(ctx, at.phys); err != nil {
 		u.uncertain(d, at.name, vols, err)
 		u.after(ctx, d, ch, false)
-		return flush, err
+		return flush, h.lost(err)
 	}
 	u.dropName(d, at.name, vols)
 	u.endConflict(ctx, d, at)

@@ -86,12 +86,13 @@ func (u *Union) identify(ctx context.Context, h *dirHandle, phys vfs.Name, s *si
 func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sighting, error) {
 	set := hs.set()
 	if set.count() == 1 {
-		s, err := u.look(ctx, hs[set.first()], phys)
+		h := hs[set.first()]
+		s, err := u.look(ctx, h, phys)
 		if vfs.StatusOf(err) == vfs.NoEnt {
 			return nil, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, h.lost(err)
 		}
 		return []sighting{s}, nil
 	}
@@ -99,7 +100,7 @@ func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sight
 	err := askEach(set, func(v int) error {
 		s, err := u.look(ctx, hs[v], phys)
 		if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
-			return err
+			return hs[v].lost(err)
 		}
 		found[v] = s
 		return nil
@@ -118,10 +119,10 @@ func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sight
 
 // settle makes the sightings of one name, all directories or a single one, a node with
 // a reference, and notes its place. asked is the set of volumes that were asked: a copy
-// of a directory on one of them that was not seen is not there any more.
-func (u *Union) settle(ctx context.Context, at place, seen []sighting, asked volset) (*node, error) {
+// of a directory on one of them that was not seen is not there any more. asOf is when these were asked.
+func (u *Union) settle(ctx context.Context, at place, seen []sighting, asked volset, asOf int64) (*node, error) {
 	vn := u.chooseID(ctx, at, seen)
-	n, added, err := u.intern(ctx, at, vn, seen, asked)
+	n, added, err := u.intern(ctx, at, vn, seen, asked, asOf)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (u *Union) settle(ctx context.Context, at place, seen []sighting, asked vol
 		return nil, u.fault("identify", at.name.String(), fmt.Sprintf("node %s is of type %d and was of type %d", vn.ID, seen[0].st.Type, n.typ))
 	}
 	if !added {
-		u.learn(n, at, seen, asked)
+		u.learn(n, at, seen, asked, asOf)
 	}
 	return n, nil
 }
@@ -259,7 +260,7 @@ func (u *Union) parentOf(ctx context.Context, at place, v int) (*dirHandle, erro
 // intern is the node in memory for vn, made of the sightings if it is not there, with a
 // reference. An id that cannot be used (fileid 0, or that of another living node, or of one that is known to be gone
 // where identities come again) is replaced by a fresh one, which is written beside the object.
-func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighting, asked volset) (n *node, added bool, err error) {
+func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighting, asked volset, asOf int64) (n *node, added bool, err error) {
 	for range searches {
 		if n := u.table.get(vn.ID); n != nil {
 			return n, false, nil
@@ -279,7 +280,7 @@ func (u *Union) intern(ctx context.Context, at place, vn vfs.Node, seen []sighti
 			u.setCopies(n, seen, asked)
 			u.storeAttr(n, seen, seenAt(seen))
 			if n.isDir() && u.online()&^asked == 0 {
-				n.copiesAt = seenAt(seen)
+				n.copiesAt = asOf
 			}
 			there, added, taken := u.table.add(n)
 			if added {
@@ -347,7 +348,7 @@ func (u *Union) freshID(ctx context.Context, at place, vn vfs.Node, s *sighting)
 }
 
 // learn notes what the sightings say of n: its copies, its place, its attributes.
-func (u *Union) learn(n *node, at place, seen []sighting, asked volset) {
+func (u *Union) learn(n *node, at place, seen []sighting, asked volset, asOf int64) {
 	now := seenAt(seen)
 	n.mu.Lock()
 	if n.gone {
@@ -356,13 +357,16 @@ func (u *Union) learn(n *node, at place, seen []sighting, asked volset) {
 	}
 	fresh := len(n.copies) == 0
 	moved := n.setPlace(at, seen[0].st.Nlink)
+	if asOf < n.copiesAt { // more was seen since: these sightings deny nothing
+		asked = 0
+	}
 	var gone []copyOf
 	if !n.changing && now > n.changedAt { // else a change of ours came between
 		gone = u.setCopies(n, seen, asked)
 		u.storeAttr(n, seen, now)
 	}
 	if n.isDir() && u.online()&^asked == 0 {
-		n.copiesAt = now
+		n.copiesAt = max(n.copiesAt, asOf)
 	}
 	n.mu.Unlock()
 	u.rekey(n, gone)
