@@ -35,6 +35,9 @@ func (s *Store) commit(batch []request) {
 	defer s.space.writing.Unlock()
 	// The watcher looks once a second, and somebody else can take all the space at once (fallocate): a page
 	// of a mapped file that cannot be had then kills the process.
+	if s.gone() {
+		return
+	}
 	if _, err := s.notice(); err != nil {
 		s.log.Error("cannot tell how much space the index has left", "op", "statfs", "err", err)
 	}

@@ -53,6 +53,9 @@ func (s *Store) watchLoop() {
 			return
 		case <-t.C:
 		}
+		if s.gone() {
+			return
+		}
 		if err := s.look(); err != nil {
 			s.log.Error("cannot tell how much space the index has left", "op", "statfs", "err", err)
 		}

@@ -44,21 +44,22 @@ type Options struct {
 // Store is the open index. Its methods may be called from any goroutine at any
 // time; after Close they return ErrClosed.
 type Store struct {
-	opt     Options
-	log     *slog.Logger
-	db      *badger.DB
-	owner   *os.File // locked
-	unclean bool
-	session uint32      // counts the openings of this index
-	void    uint32      // the last session after which nothing unsettled is believed: it was not closed
-	cut     uint32      // the last session after which nothing unsettled is proved: the host went down with it
-	lost    uint32      // the last session after which nothing settled is believed either: see standing
-	whole   atomic.Bool // see SetWhole
-	q       queue
-	space   space
-	failed  atomic.Pointer[error] // the commit that failed; nothing is written or known after it
-	stop    chan struct{}
-	tasks   sync.WaitGroup // committer and watcher
+	opt      Options
+	log      *slog.Logger
+	db       *badger.DB
+	owner    *os.File // locked
+	unclean  bool
+	session  uint32      // counts the openings of this index
+	void     uint32      // the last session after which nothing unsettled is believed: it was not closed
+	cut      uint32      // the last session after which nothing unsettled is proved: the host went down with it
+	lost     uint32      // the last session after which nothing settled is believed either: see standing
+	whole    atomic.Bool // see SetWhole
+	q        queue
+	space    space
+	failed   atomic.Pointer[error] // the commit that failed; nothing is written or known after it
+	vanished atomic.Bool           // see gone
+	stop     chan struct{}
+	tasks    sync.WaitGroup // committer and watcher
 
 	life   sync.RWMutex // held shared during every use of db; order: life, then q.mu
 	closed bool         // guarded by life
@@ -118,6 +119,9 @@ func Open(opt Options) (*Store, error) {
 	}
 	if err := s.own(); err != nil {
 		return nil, err
+	}
+	if err := s.putBack(); err != nil {
+		return nil, errors.Join(s.openError(err, ""), s.owner.Close())
 	}
 	if err := s.openOrReplace(); err != nil {
 		return nil, errors.Join(err, s.owner.Close())
@@ -181,7 +185,16 @@ func (s *Store) Whole() bool { return s.whole.Load() }
 func (s *Store) SetWhole(whole bool) { s.whole.Store(whole) }
 
 // Close writes what is queued and closes the index.
-func (s *Store) Close() error {
+func (s *Store) Close() error { return s.close(true) }
+
+// CloseUnclean is Close for an owner who cannot tell whether something still changes that the index says:
+// the next opening is Unclean.
+func (s *Store) CloseUnclean() error { return s.close(false) }
+
+func (s *Store) close(clean bool) error {
+	if !clean {
+		s.fall() // changes whose notes cannot be written any more may follow
+	}
 	s.life.Lock()
 	if s.closed {
 		s.life.Unlock()
@@ -192,8 +205,11 @@ func (s *Store) Close() error {
 	s.q.close()
 	close(s.stop)
 	s.tasks.Wait()
+	if s.gone() {
+		return errors.Join(s.closeGone(), s.owner.Close())
+	}
 	err := s.failure()
-	if err == nil && !s.space.void.Load() {
+	if clean && err == nil && !s.space.void.Load() {
 		err = s.end()
 	}
 	if s.space.void.Load() {

@@ -236,6 +236,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 			u.account(n, hs.set(), stats, at)
 			a := n.attr
 			n.mu.Unlock()
+			u.levelLater(n)
 			return a, nil
 		}
 		lost := n.on() & u.away()

@@ -34,7 +34,7 @@ func (u *Union) knownOf(d *node) volset {
 		}
 		t.since = m.openedAt
 	}
-	return t.known & d.on()
+	return t.known & d.on() &^ (t.unsure & u.away())
 }
 
 // uncertain is distrustName after a change of name in the copies on vols that failed with err; if

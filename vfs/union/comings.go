@@ -109,6 +109,9 @@ func (u *Union) takeIn(v *vol) {
 		if err == nil || v.removed || v.state.Health != volume.Online || u.background.Err() != nil {
 			v.entering = false
 			v.mu.Unlock()
+			if err == nil {
+				u.levelAll(u.background, v.i)
+			}
 			break
 		}
 		u.leave(v, volume.State{Health: volume.Away, Reason: "it is there, but cannot be used: " + err.Error(), Since: s.Since, Attached: v.state.Attached})

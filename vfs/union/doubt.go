@@ -43,14 +43,14 @@ func (u *Union) doubtAttrsAt(d *node, name vfs.Name, now int64) {
 
 // doubtCopies makes the names of the directory that is known as name in d be asked for again: it may have got a
 // further copy.
-func (u *Union) doubtCopies(d *node, name vfs.Name, now int64) {
+func (u *Union) doubtCopies(d *node, v int, name vfs.Name, now int64) {
 	n := u.remembered(d, name)
 	if n == nil {
 		return
 	}
 	if n.isDir() {
 		n.mu.Lock()
-		u.doubtNames(n, now)
+		u.doubtNames(n, v, now)
 		n.mu.Unlock()
 		u.tell(vfs.Event{Kind: vfs.ForgetName, Node: n.id})
 	}
@@ -72,9 +72,10 @@ func (u *Union) remembered(d *node, name vfs.Name) *node {
 
 // doubtName makes what is known of a name of d, as its volume calls it, be asked for again; and d's attributes. The
 // zero Name: all names. A name that two volumes' objects compete for may have others in its train.
-func (u *Union) doubtName(d *node, name vfs.Name, now int64) {
+func (u *Union) doubtName(d *node, v int, name vfs.Name, now int64) {
 	_, contested := u.pins.get(d.id, name)
 	d.mu.Lock()
+	d.unsure(v)
 	d.doubts.attrs = now
 	o := &d.doubts
 	_, again := o.names[name]
@@ -82,7 +83,7 @@ func (u *Union) doubtName(d *node, name vfs.Name, now int64) {
 	case again:
 		o.names[name] = now
 	case d.names == nil || contested || name.IsZero() || len(o.names) >= doubtsOfDir || u.doubted.Load() >= doubtsOfAll:
-		u.doubtNames(d, now)
+		u.doubtNames(d, v, now)
 		name = vfs.Name{}
 	default:
 		if o.names == nil {
@@ -96,9 +97,24 @@ func (u *Union) doubtName(d *node, name vfs.Name, now int64) {
 }
 
 // doubtNames makes all names of d be asked for again. Needs d.mu.
-func (u *Union) doubtNames(d *node, now int64) {
+func (u *Union) doubtNames(d *node, v int, now int64) {
+	d.unsure(v)
 	d.doubts.all = now
 	u.noDoubts(d)
+}
+
+// unsure notes that the names of the copy on volume v may be others. Needs d.mu.
+func (d *node) unsure(v int) {
+	if d.names != nil {
+		d.names.unsure = d.names.unsure.with(v)
+	}
+}
+
+// sure notes that all copies that are there were asked about all that was doubted until the time at. Needs d.mu.
+func (u *Union) sure(d *node, at int64) {
+	if d.names != nil && len(d.doubts.names) == 0 && d.doubts.all < at {
+		d.names.unsure &= u.away()
+	}
 }
 
 // noDoubts forgets names in doubt one by one. Needs d.mu.
@@ -112,6 +128,7 @@ func (u *Union) askedName(d *node, name vfs.Name, at int64) {
 	if said, ok := d.doubts.names[name]; ok && said < at {
 		delete(d.doubts.names, name)
 		u.doubted.Add(-1)
+		u.sure(d, at)
 	}
 }
 
@@ -123,6 +140,7 @@ func (u *Union) askedNames(d *node, at int64) {
 			u.doubted.Add(-1)
 		}
 	}
+	u.sure(d, at)
 }
 
 // inDoubt reports whether name has to be asked for. Needs d.mu.

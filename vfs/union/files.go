@@ -348,17 +348,37 @@ func (t *fileTable) closeAll(u *Union) error {
 	ring := t.ring
 	t.ring = nil
 	t.mu.Unlock()
+	var mu sync.Mutex // guards all
 	var all error
+	var flushing sync.WaitGroup
+	byVol := map[int][]*openFile{} // each volume by itself: one that hangs does not keep the others from being flushed
 	for _, f := range ring {
-		f.n.mu.Lock()
-		f.n.file = nil
-		f.n.mu.Unlock()
-		if f.dirty() && !f.n.isGone() {
-			all = errors.Join(all, f.flush(context.Background(), u))
-		}
-		t.retire(u, f)
+		byVol[f.vol] = append(byVol[f.vol], f)
 	}
+	for _, files := range byVol {
+		flushing.Go(func() {
+			for _, f := range files {
+				err := t.closeOne(u, f)
+				mu.Lock()
+				all = errors.Join(all, err)
+				mu.Unlock()
+			}
+		})
+	}
+	flushing.Wait()
 	return all
+}
+
+// closeOne flushes a file that was taken out of the ring, and closes it.
+func (t *fileTable) closeOne(u *Union, f *openFile) (err error) {
+	f.n.mu.Lock()
+	f.n.file = nil
+	f.n.mu.Unlock()
+	if f.dirty() && !f.n.isGone() {
+		err = f.flush(context.Background(), u)
+	}
+	t.retire(u, f)
+	return err
 }
 
 // regular is nil for a regular file, else what READ, WRITE and COMMIT answer.

@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"sheaf/vfs"
+	"sheaf/vfs/lease"
 )
 
 // leveled reports whether the attribute epochs of all copies on online are known. Needs n.mu.
@@ -142,6 +143,74 @@ func (u *Union) level(ctx context.Context, n *node) error {
 		}
 	}
 	return u.settleDir(ctx, n)
+}
+
+// levelLater begins to level n, if a copy is behind: somebody saw that who cannot do it himself.
+func (u *Union) levelLater(n *node) {
+	n.mu.Lock()
+	todo := !n.leveling && n.behind(u.online()) != 0
+	n.leveling = n.leveling || todo
+	n.mu.Unlock()
+	if !todo {
+		return
+	}
+	n.refs.Add(1)
+	if !u.spawn(func() { u.levelNow(n) }) {
+		u.endLeveling(n)
+	}
+}
+
+// endLeveling ends what levelLater began.
+func (u *Union) endLeveling(n *node) {
+	n.mu.Lock()
+	n.leveling = false
+	n.mu.Unlock()
+	n.put()
+}
+
+// levelNow levels n under its lease.
+func (u *Union) levelNow(n *node) {
+	defer u.endLeveling(n)
+	ctx := u.background
+	l, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Exclusive))
+	if err != nil {
+		return // the server stops; the marks tell it again
+	}
+	defer l.Release()
+	if _, err = u.refresh(ctx, n); err == nil {
+		u.begin(n)
+		defer u.end(n)
+		err = u.level(context.WithoutCancel(ctx), n)
+	}
+	if err != nil && !isAway(err) {
+		u.log.Warn("a directory's copies have different modes or owners; it is tried again when it is seen", "op", "level", "node", n.id, "err", err)
+	}
+}
+
+// levelAll looks at all directories in memory that have a copy on v, which came back, so that those which missed
+// something are brought up at once. All others are when they are seen.
+func (u *Union) levelAll(ctx context.Context, v int) {
+	for i := range u.table.shards {
+		s := &u.table.shards[i]
+		s.mu.Lock()
+		var some []*node
+		for _, n := range s.m {
+			if n.isDir() {
+				n.refs.Add(1)
+				some = append(some, n)
+			}
+		}
+		s.mu.Unlock()
+		for _, n := range some {
+			n.mu.Lock()
+			several := len(n.copies) > 1 && n.copyOn(v) != nil
+			n.mu.Unlock()
+			if several && ctx.Err() == nil {
+				_, _ = u.attrsSlow(ctx, vfs.Superuser, n) // begins it; whoever needs them gets the error
+			}
+			n.put()
+		}
+	}
 }
 
 // levelCopy gives a copy mode, owner and ACL, durably.

@@ -277,6 +277,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 		t.provable = t.provable && l.provable
 		stats = append(stats, l.st)
 	}
+	t.unsure = set // unless nothing was doubted since it was begun
 	old := d.names
 	before := u.install(d, t)
 	u.askedNames(d, asOf)

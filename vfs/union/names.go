@@ -75,6 +75,9 @@ type names struct {
 	// time since: Union.knownOf leaves out what was opened later.
 	known volset
 	since int64
+	// unsure are volumes that a watch told news of which were not looked at: if they go away now, what is known
+	// of them does not stand.
+	unsure volset
 
 	absent map[vfs.Name]int64 // when each was asked for; of a directory that is not complete
 	asks   int                // names asked for since the last listing

@@ -44,8 +44,9 @@ type node struct {
 	copiesAt  int64 // of a directory: as of when the set of its copies is known
 	upWatched bool  // watches told then of what its parents' copies may get
 
-	doubts  doubts
-	sibling int // volume that took a directory's last object; below 0: none
+	doubts   doubts
+	leveling bool // levelLater is under way
+	sibling  int  // volume that took a directory's last object; below 0: none
 }
 
 // copyOf is where a node lies on one volume.

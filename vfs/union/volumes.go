@@ -162,6 +162,7 @@ func (u *Union) setRootCopy(v *vol, st volume.Stat, id volume.Identity) {
 	if c.id != id {
 		c.ctime, c.mtime = st.Ctime, st.Mtime
 	}
+	c.epoch = 0
 	c.id, c.dir = id, &dirHandle{d: v.v.Root(), n: n, vol: v.i, fixed: true}
 	n.mu.Unlock()
 	v.unkey(was, n)

@@ -212,7 +212,7 @@ func (w *watch) Lost(dir uint64, dropped bool, why string) {
 		if c := d.copyOn(w.v.i); c != nil && dropped {
 			c.covered = 0
 		}
-		w.u.doubtNames(d, now)
+		w.u.doubtNames(d, w.v.i, now)
 		d.mu.Unlock()
 		w.u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
 	}
@@ -245,8 +245,8 @@ func (w *watch) Changed(n volume.News) {
 			continue
 		}
 		if n.IsDir {
-			w.u.doubtCopies(d, n.Name, now)
+			w.u.doubtCopies(d, w.v.i, n.Name, now)
 		}
-		w.u.doubtName(d, n.Name, now)
+		w.u.doubtName(d, w.v.i, n.Name, now)
 	}
 }

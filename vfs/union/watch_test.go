@@ -388,7 +388,7 @@ func TestLateNotes(t *testing.T) {
 		s.u.begin(d)
 		time.Sleep(time.Millisecond)
 		d.mu.Lock()
-		s.u.doubtNames(d, s.u.now())
+		s.u.doubtNames(d, 0, s.u.now())
 		d.mu.Unlock()
 		time.Sleep(time.Millisecond)
 		s.u.addName(t.Context(), d, place{dn, x, x}, n, d.volumes())

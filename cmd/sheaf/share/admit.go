@@ -11,8 +11,8 @@ import (
 )
 
 // opener opens a member that was away, as often as it is asked for.
-func (m *members) opener(c *candidate) func(context.Context) (volume.Volume, error) {
-	return func(ctx context.Context) (volume.Volume, error) {
+func (m *members) opener(c *candidate) func(context.Context) (*local.Volume, error) {
+	return func(ctx context.Context) (*local.Volume, error) {
 		m.mu.Lock()
 		cfg, id, why := c.cfg, c.id, c.why
 		m.mu.Unlock()

@@ -3,7 +3,6 @@ package share
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"sheaf/vfs/volume"
 	"sheaf/vfs/volume/group"
@@ -31,15 +30,15 @@ func (s *Share) guard(c *candidate) error {
 	if err != nil {
 		return refuse(c, "%v", err)
 	}
-	open := s.members.opener(c)
+	name, open := c.cfg.Name, s.members.opener(c)
 	o := guard.Options{
-		Name: c.cfg.Name, ID: id, Marker: s.members.marker(s.members.roster, c.id, c.cfg.Name),
+		Name: name, ID: id, Marker: s.members.marker(s.members.roster, c.id, name),
 		Open: func(ctx context.Context) (volume.Volume, error) {
 			v, err := open(ctx)
 			if err != nil {
 				return nil, err
 			}
-			return group.Counted(v, &c.flushes), nil
+			return s.opened(name, v), nil
 		},
 		Present:  stillThere,
 		Deadline: s.cfg.VolumeDeadline, OfflineWait: s.cfg.OfflineWait, ProbeEvery: s.cfg.ProbeEvery,
@@ -47,20 +46,25 @@ func (s *Share) guard(c *candidate) error {
 		Log: s.log,
 	}
 	if v := c.take(); v != nil {
-		o.First = group.Counted(v, &c.flushes)
+		o.First = s.opened(name, v)
 	}
 	c.vol = guard.New(o)
 	return nil
 }
 
-// stillThere looks whether the path of a volume that guard opened still leads to it.
-func stillThere(ctx context.Context, v volume.Volume) error {
-	if g, ok := v.(*group.Volume); ok {
-		v = g.Volume
-	}
-	l, ok := v.(*local.Volume)
-	if !ok {
-		return fmt.Errorf("a volume of type %T has no directory", v)
-	}
-	return l.Present(ctx)
+// anOpening is one opening of a volume, as guard gets it.
+type anOpening struct {
+	*group.Volume
+	local *local.Volume
 }
+
+func (s *Share) opened(name string, l *local.Volume) *anOpening {
+	v := volume.Volume(l)
+	if s.opt.decorate != nil {
+		v = s.opt.decorate(name, v)
+	}
+	return &anOpening{group.New(v), l}
+}
+
+// stillThere looks whether the path of a volume that guard opened still leads to it.
+func stillThere(ctx context.Context, v volume.Volume) error { return v.(*anOpening).local.Present(ctx) }

@@ -27,6 +27,9 @@ import (
 type Options struct {
 	Logger *slog.Logger // nil: slog.Default()
 	Build  string       // version of the program, for Status
+
+	decorate func(name string, v volume.Volume) volume.Volume // what is between host and guard, for tests
+	closing  *closing                                         // limits, for tests
 }
 
 // Share is an open share. Its methods are safe for concurrent use.
@@ -89,6 +92,9 @@ func Inspect(ctx context.Context, cfg Config, opt Options) (Manager, error) {
 func open(ctx context.Context, cfg Config, opt Options, bind func(*Share, context.Context) error) (*Share, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
+	}
+	if opt.closing == nil {
+		opt.closing = &closingLimits
 	}
 	s := &Share{cfg: cfg, opt: opt, log: opt.Logger, started: time.Now()}
 	if err := errors.Join(s.cfg.Validate(), s.cfg.absolute()); err != nil {
@@ -273,44 +279,6 @@ func (s *Share) Reload(ctx context.Context, cfg Config) error {
 	}
 	s.exports = x
 	return nil
-}
-
-// Shutdown stops accepting, lets the calls in flight finish, flushes and closes.
-// When ctx ends first it returns ctx's error and closes nothing more: calls that hang
-// in a volume may still be using it, and the locks end with the process.
-func (s *Share) Shutdown(ctx context.Context) error {
-	if err := s.engine.Shutdown(ctx); err != nil {
-		return fmt.Errorf("calls in flight did not finish in time: %w", err)
-	}
-	return s.Close()
-}
-
-// Close closes a share that does not serve, or not any more.
-func (s *Share) Close() error {
-	var errs []error
-	if s.control != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), controlTimeout)
-		defer cancel()
-		errs = append(errs, s.control.stop(ctx, s.state))
-	}
-	if s.listen != nil {
-		if err := s.listen.Close(); !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
-	}
-	if s.union != nil {
-		errs = append(errs, s.union.Close())
-	}
-	if s.index != nil {
-		errs = append(errs, s.index.Close())
-	}
-	if s.members != nil {
-		errs = append(errs, s.members.close())
-	}
-	if s.state != nil {
-		errs = append(errs, s.state.close())
-	}
-	return errors.Join(errs...)
 }
 
 // Addr is where the share is served.
