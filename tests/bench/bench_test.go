@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -23,7 +25,119 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "status") {
+		if err := pretend(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
+}
+
+// pretend is a sheaf command for the harness: stock go-nfs over the first volume, which
+// claims a flush more each time it is asked.
+func pretend(command string, args []string) error {
+	given := map[string]string{}
+	for i := 0; i+1 < len(args); i++ {
+		if given[args[i]] == "" {
+			given[args[i]] = args[i+1]
+		}
+	}
+	if command == "serve" {
+		if err := os.MkdirAll(given["--state"], 0o755); err != nil {
+			return err
+		}
+		_, dir, _ := strings.Cut(given["--volume"], "=")
+		return runStock(dir, given["--listen"], func(addr string) { fmt.Println("ready", addr) })
+	}
+	count := filepath.Join(given["--state"], "count")
+	said, err := os.ReadFile(count)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	n := len(said)
+	_, err = fmt.Printf(`{"volumes":[{"flushes":{"asked":%d,"made":%d}},{"flushes":{"asked":1,"made":1}}]}`, 2*n, n)
+	return errors.Join(err, os.WriteFile(count, append(said, 'x'), 0o600))
+}
+
+// Creates are measured on a server and by the plain program, in turn and in empty directories.
+func TestCreatesBesideAPlainProgram(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the CPU time of a child can be asked for on Linux only")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, progress bytes.Buffer
+	err = run([]string{"-peers", "", "-creates", "3", "-sheaf", self, "-rounds", "1", "-time", "5s", "-count", "10", "-dir", t.TempDir()}, &out, &progress)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, progress.String())
+	}
+	for _, row := range []string{"| 1 | sync | 3 |", "| 1 | async | 3 |", "| 8 | sync | 3 |", "| 8 | async | 3 |"} {
+		if !strings.Contains(out.String(), row) {
+			t.Errorf("no row %s", row)
+		}
+	}
+	if strings.Contains(out.String(), "failed") || strings.Contains(out.String(), "| procedure |") || !strings.Contains(out.String(), "- 8 volumes, sync, 3 outstanding: ") {
+		t.Error(out.String())
+	}
+}
+
+// The plain program makes what it says it made, flushes as often, and ends by count and by time.
+func TestPlainProgram(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		p       plain
+		threads int
+		files   int // 0: as many as the time allows
+	}{
+		{"by count", plain{volumes: 3, fsync: true, time: time.Hour, count: 10}, 4, 10},
+		{"without flushes", plain{volumes: 1, time: time.Hour, count: 7}, 1, 7},
+		{"by time", plain{volumes: 2, fsync: true, time: 50 * time.Millisecond, count: 1 << 30}, 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.p.root = t.TempDir()
+			m, err := c.p.measure(self, c.threads)
+			if err != nil {
+				t.Fatal(err)
+			}
+			there, err := filepath.Glob(filepath.Join(c.p.root, "v*", "churn-1", "made-*"))
+			if err != nil || len(there) != m.files || m.files == 0 || c.files > 0 && m.files != c.files {
+				t.Errorf("%d files are there, it said %d, want %d (%v)", len(there), m.files, c.files, err)
+			}
+			if want := map[bool]int{true: m.files, false: 0}[c.p.fsync]; m.fsyncs != want || m.wall <= 0 {
+				t.Errorf("%d flushes in %v, want %d", m.fsyncs, m.wall, want)
+			}
+			if c.files == 0 && m.wall < c.p.time {
+				t.Errorf("ended after %v", m.wall)
+			}
+		})
+	}
+	for _, args := range [][]string{{}, {"1", "true", "1s", "1"}, {"x", "true", "1s", "1", "/nowhere"}, {"1", "true", "1s", "1", "/nowhere"}} {
+		if err := runPlain(args, io.Discard); err == nil {
+			t.Errorf("arguments %q are taken", args)
+		}
+	}
+}
+
+func TestOutstandings(t *testing.T) {
+	if ns, err := outstandings("1, 8,32"); err != nil || !slices.Equal(ns, []int{1, 8, 32}) {
+		t.Errorf("%v, %v", ns, err)
+	}
+	if ns, err := outstandings(""); err != nil || ns != nil {
+		t.Errorf("%v, %v", ns, err)
+	}
+	for _, bad := range []string{"0", "x", "1,,2", "-1"} {
+		if _, err := outstandings(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
 }
 
 // The harness itself works: every procedure on the two peers that need no build, every
@@ -33,7 +147,7 @@ func TestAllProcedures(t *testing.T) {
 		t.Skip("the CPU time of a child can be asked for on Linux only")
 	}
 	var out, progress bytes.Buffer
-	err := run([]string{"-peers", "echo,go-nfs", "-rounds", "1", "-time", "5s", "-count", "30", "-conns", "2", "-outstanding", "3", "-dir", t.TempDir()}, &out, &progress)
+	err := run([]string{"-peers", "echo,go-nfs", "-creates", "", "-rounds", "1", "-time", "5s", "-count", "30", "-conns", "2", "-outstanding", "3", "-dir", t.TempDir()}, &out, &progress)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}

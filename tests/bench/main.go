@@ -16,11 +16,12 @@ import (
 // options are the flags.
 type options struct {
 	load
-	rounds int
-	ops    string
-	peers  string
-	dir    string
-	sheaf  string
+	rounds  int
+	ops     string
+	peers   string
+	creates string
+	dir     string
+	sheaf   string
 }
 
 func main() {
@@ -37,7 +38,9 @@ func run(args []string, out, progress io.Writer) error {
 	case len(args) == 1 && args[0] == "child-echo":
 		return runEcho(ready)
 	case len(args) == 2 && args[0] == "child-stock":
-		return runStock(args[1], ready)
+		return runStock(args[1], "127.0.0.1:0", ready)
+	case len(args) > 0 && args[0] == "child-plain":
+		return runPlain(args[1:], out)
 	}
 	o, err := parse(args, progress)
 	if errors.Is(err, flag.ErrHelp) {
@@ -59,7 +62,8 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.DurationVar(&o.time, "time", 500*time.Millisecond, "length of a measurement")
 	f.IntVar(&o.count, "count", 100_000, "calls of a measurement per connection, at most")
 	f.StringVar(&o.ops, "ops", "", "procedures by the beginning of their names, with commas (default all)")
-	f.StringVar(&o.peers, "peers", strings.Join(peerNames, ","), "servers, with commas")
+	f.StringVar(&o.peers, "peers", strings.Join(peerNames, ","), "servers, with commas; none: no procedures are measured")
+	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
@@ -69,8 +73,16 @@ func parse(args []string, out io.Writer) (*options, error) {
 	if o.conns < 1 || o.outstanding < 1 || o.rounds < 1 || o.count < 1 || o.time <= 0 || f.NArg() > 0 {
 		return nil, errors.New("numbers are at least 1, and there are no arguments but flags")
 	}
+	set := map[string]bool{}
+	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["creates"] && !set["ops"] {
+		o.creates = defaultCreates
+	}
 	return o, nil
 }
+
+// defaultCreates is -creates of a whole run.
+const defaultCreates = "1,8,32"
 
 // bench starts the peers, measures, and prints the report.
 func (o *options) bench(out, progress io.Writer) (err error) {
@@ -86,6 +98,14 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 	if err := o.build(dir); err != nil {
 		return err
 	}
+	if o.peers != "" {
+		err = o.procedures(dir, some, out, progress)
+	}
+	return errors.Join(err, o.creations(dir, out, progress))
+}
+
+// procedures measures what calls cost.
+func (o *options) procedures(dir string, some []op, out, progress io.Writer) (err error) {
 	t := &table{options: o, cells: map[[2]string]*cell{}}
 	var peers []*peer
 	for name := range strings.SplitSeq(o.peers, ",") {
@@ -105,7 +125,7 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 
 // build makes the sheaf command, if a peer needs it and none is given.
 func (o *options) build(dir string) error {
-	if o.sheaf != "" || !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
+	if o.sheaf != "" || o.creates == "" && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
 		return nil
 	}
 	o.sheaf = filepath.Join(dir, "sheaf")

@@ -22,12 +22,13 @@ const (
 
 // peer is a server under load: a child process of ours.
 type peer struct {
-	name string
-	addr string
-	site *site
-	cmd  *exec.Cmd
-	said *tail
-	done chan struct{} // closed when the child has ended
+	name  string
+	addr  string
+	state string // directory of a sheaf
+	site  *site
+	cmd   *exec.Cmd
+	said  *tail
+	done  chan struct{} // closed when the child has ended
 }
 
 // peerNames are all there are, in the order of the report.
@@ -63,11 +64,11 @@ func (p *peer) launch(dir, sheaf string) error {
 	case "go-nfs":
 		p.cmd = exec.Command(self, "child-stock", dir)
 	case "gonfs-1":
-		err = p.serve(sheaf, dir, 1, "--engine", "go-nfs")
+		err = p.serve(sheaf, dir, 1, false, "--engine", "go-nfs")
 	case "sheaf-1":
-		err = p.serve(sheaf, dir, 1)
+		err = p.serve(sheaf, dir, 1, false)
 	case "sheaf-8":
-		err = p.serve(sheaf, dir, 8)
+		err = p.serve(sheaf, dir, 8, false)
 	default:
 		err = fmt.Errorf("no such peer; there are %s", strings.Join(peerNames, ", "))
 	}
@@ -77,8 +78,8 @@ func (p *peer) launch(dir, sheaf string) error {
 	return p.await()
 }
 
-// serve prepares the real binary over so many volumes.
-func (p *peer) serve(sheaf, dir string, volumes int, more ...string) error {
+// serve prepares the real binary over so many volumes, with a sync or async export.
+func (p *peer) serve(sheaf, dir string, volumes int, async bool, more ...string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free now
 	if err != nil {
 		return err
@@ -87,10 +88,12 @@ func (p *peer) serve(sheaf, dir string, volumes int, more ...string) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	args := []string{
-		"serve", "--adopt", "--state", filepath.Join(dir, "state"), "--listen", p.addr,
-		"--export", "/ *(rw,no_root_squash,insecure)",
+	export := "/ *(rw,no_root_squash,insecure)"
+	if async {
+		export = "/ *(rw,no_root_squash,insecure,async)"
 	}
+	p.state = filepath.Join(dir, "state")
+	args := []string{"serve", "--adopt", "--state", p.state, "--listen", p.addr, "--export", export}
 	for i := range volumes {
 		v := filepath.Join(dir, fmt.Sprintf("v%d", i))
 		if err := os.MkdirAll(v, 0o755); err != nil {

@@ -22,19 +22,19 @@ const (
 	block       = 4 << 10 // bytes whose variant is remembered
 )
 
-var pattern = func() []byte {
+var pattern = sync.OnceValue(func() []byte {
 	b := make([]byte, bigSize+variants*variantStep)
 	src := rand.New(rand.NewPCG(1, 2))
 	for i := 0; i < len(b); i += 8 {
 		be.PutUint64(b[i:], src.Uint64())
 	}
 	return b
-}()
+})
 
 // data is n bytes of a variant at an offset.
 func data(variant uint8, off, n int) []byte {
 	at := off + int(variant)*variantStep
-	return pattern[at : at+n]
+	return pattern()[at : at+n]
 }
 
 // object is a file the calls go to.

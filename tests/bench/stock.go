@@ -13,9 +13,9 @@ import (
 	nfs "github.com/willscott/go-nfs"
 )
 
-// runStock is the child "go-nfs": the stock server over dir.
-func runStock(dir string, ready func(addr string)) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// runStock is the child "go-nfs": the stock server over dir, at an address.
+func runStock(dir, at string, ready func(addr string)) error {
+	l, err := net.Listen("tcp", at)
 	if err != nil {
 		return err
 	}

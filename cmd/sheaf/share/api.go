@@ -124,6 +124,14 @@ type VolumeStatus struct {
 	FilesFree uint64    `json:"files_free"`
 	SharesFS  bool      `json:"shares_fs,omitempty"` // another volume listed before lies on the same file system
 	Error     string    `json:"error,omitempty"`     // why the figures are missing
+	Flushes   Flushes   `json:"flushes"`             // since the start of the server
+}
+
+// Flushes count what was made durable on a volume: directories, files, marks. Callers who ask for the
+// same object at a time share one.
+type Flushes struct {
+	Asked uint64 `json:"asked"` // by callers
+	Made  uint64 `json:"made"`  // fsync(2) and the like
 }
 
 // Where is where an object lies.

@@ -38,7 +38,7 @@ func (s *Share) guard(c *candidate) error {
 			if err != nil {
 				return nil, err
 			}
-			return s.opened(name, v), nil
+			return s.opened(name, v, &c.flushes), nil
 		},
 		Present:  stillThere,
 		Deadline: s.cfg.VolumeDeadline, OfflineWait: s.cfg.OfflineWait, ProbeEvery: s.cfg.ProbeEvery,
@@ -46,7 +46,7 @@ func (s *Share) guard(c *candidate) error {
 		Log: s.log,
 	}
 	if v := c.take(); v != nil {
-		o.First = s.opened(name, v)
+		o.First = s.opened(name, v, &c.flushes)
 	}
 	c.vol = guard.New(o)
 	return nil
@@ -58,12 +58,12 @@ type anOpening struct {
 	local *local.Volume
 }
 
-func (s *Share) opened(name string, l *local.Volume) *anOpening {
+func (s *Share) opened(name string, l *local.Volume, flushes *group.Counter) *anOpening {
 	v := volume.Volume(l)
 	if s.opt.decorate != nil {
 		v = s.opt.decorate(name, v)
 	}
-	return &anOpening{group.New(v), l}
+	return &anOpening{group.Counted(v, flushes), l}
 }
 
 // stillThere looks whether the path of a volume that guard opened still leads to it.

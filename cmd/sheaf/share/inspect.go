@@ -93,6 +93,7 @@ func volumeStatus(c *candidate, cfg Volume, state volume.State) VolumeStatus {
 		State: state.Health.String(), Reason: state.Reason, Since: state.Since.Round(0), Attached: state.Attached,
 		InFlight: stats.InFlight, Waiting: stats.Waiting, Hung: stats.Hung, Refused: stats.Refused,
 		ReadOnly: caps.ReadOnly, Exclusive: cfg.Exclusive,
+		Flushes: Flushes{Asked: c.flushes.Asked(), Made: c.flushes.Made()},
 	}
 	switch {
 	case caps.StrongIdentity:

@@ -221,6 +221,16 @@ func TestSocketIsPrivateAndReplaced(t *testing.T) {
 	if !st.Running || st.PID != os.Getpid() || st.Mount != s.MountCommand() || st.Share != s.id.share || len(st.Volumes) != 1 || st.Version != APIVersion {
 		t.Errorf("status: %+v", st)
 	}
+	flushed := st.Volumes[0].Flushes
+	if err := put(t, s, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if st, err = client.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f := st.Volumes[0].Flushes; f.Asked <= flushed.Asked || f.Made <= flushed.Made || f.Made > f.Asked {
+		t.Errorf("after a directory was made flushes are %+v, were %+v", f, flushed)
+	}
 	entries, err := os.ReadDir(c.State)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/group"
 	"sheaf/vfs/volume/guard"
 	"sheaf/vfs/volume/local"
 )
@@ -32,6 +33,8 @@ type candidate struct {
 
 	first *local.Volume // opened by the start and not yet handed on
 	vol   *guard.Volume // what the share uses
+
+	flushes group.Counter // over all openings
 }
 
 // role is what a candidate is to the share.

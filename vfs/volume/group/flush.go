@@ -14,6 +14,8 @@ const FlushMax = 64
 type flusher struct {
 	slots chan struct{} // one element per flush in flight
 
+	counter *Counter
+
 	mu    sync.Mutex // guards queue and all that hangs on it; never held while flushing
 	queue map[any]*queue
 }
@@ -39,8 +41,8 @@ type member struct {
 	flush func(ctx context.Context, full bool) error
 }
 
-func newFlusher() *flusher {
-	return &flusher{slots: make(chan struct{}, FlushMax), queue: map[any]*queue{}}
+func newFlusher(c *Counter) *flusher {
+	return &flusher{counter: c, slots: make(chan struct{}, FlushMax), queue: map[any]*queue{}}
 }
 
 // do returns when a flush of key that began after the call was made has ended.
@@ -48,6 +50,7 @@ func (f *flusher) do(ctx context.Context, key any, full bool, flush func(context
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	f.counter.asked.Add(1)
 	me := &member{ctx: ctx, flush: flush}
 	f.mu.Lock()
 	q := f.queue[key]
@@ -82,6 +85,7 @@ func (q *queue) join(me *member, full bool) *batch {
 
 // flush makes b's flush; the slot is the caller's and is given back.
 func (f *flusher) flush(b *batch) {
+	f.counter.made.Add(1)
 	b.err = b.lead.flush(context.WithoutCancel(b.lead.ctx), b.full)
 	<-f.slots
 	close(b.done)

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -16,11 +17,23 @@ type Volume struct {
 }
 
 // New decorates v. Dirs and Files of the result must not be mixed with v's own.
-func New(v volume.Volume) *Volume {
-	g := &Volume{Volume: v, flusher: newFlusher()}
+func New(v volume.Volume) *Volume { return Counted(v, &Counter{}) }
+
+// Counted is New with a counter that others may have counted with before.
+func Counted(v volume.Volume, c *Counter) *Volume {
+	g := &Volume{Volume: v, flusher: newFlusher(c)}
 	g.root, g.private = g.wrap(v.Root()), g.wrap(v.Private())
 	return g
 }
+
+// Counter counts flushes: of directories, files and whole volumes.
+type Counter struct{ asked, made atomic.Uint64 }
+
+// Asked is how many flushes callers have asked for.
+func (c *Counter) Asked() uint64 { return c.asked.Load() }
+
+// Made is how many of them the host was asked for: each for all who shared it.
+func (c *Counter) Made() uint64 { return c.made.Load() }
 
 // Root is the volume's directory.
 func (g *Volume) Root() volume.Dir { return g.root }

@@ -111,6 +111,9 @@ func TestNextIsShared(t *testing.T) {
 		if g.total.Load() != 3 || g.most.Load() != 1 {
 			t.Errorf("%d flushes for 26 calls, %d at once", g.total.Load(), g.most.Load())
 		}
+		if asked, made := v.flusher.counter.Asked(), v.flusher.counter.Made(); asked != 26 || made != 3 {
+			t.Errorf("counted %d asked for and %d made, want 26 and 3", asked, made)
+		}
 	})
 }
 
@@ -183,7 +186,7 @@ func TestOthersDoNotWait(t *testing.T) {
 // TestFullWins: a flush that one wants with attributes has them for all.
 func TestFullWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fl := newFlusher()
+		fl := newFlusher(&Counter{})
 		gate := make(chan struct{})
 		var kinds []bool
 		sync := func(full bool) func() error {

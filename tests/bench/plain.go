@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// plain is a program without a server: threads that make files in directories and flush the directory
+// after each, with the system calls that a create needs.
+type plain struct {
+	root    string // what it makes lies beneath
+	volumes int    // directories
+	fsync   bool
+	time    time.Duration
+	count   int // files, at most
+	runs    int
+}
+
+// made is what it did.
+type made struct {
+	files, fsyncs int
+	wall          time.Duration
+}
+
+// measure runs the child self in empty directories.
+func (p *plain) measure(self string, threads int) (m made, err error) {
+	p.runs++
+	args := []string{"child-plain", strconv.Itoa(threads), strconv.FormatBool(p.fsync), p.time.String(), strconv.Itoa(p.count)}
+	for v := range p.volumes {
+		d := filepath.Join(p.root, fmt.Sprintf("v%d", v), fmt.Sprintf("churn-%d", p.runs))
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return m, err
+		}
+		args = append(args, d)
+	}
+	out, err := exec.Command(self, args...).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("plain program: %w\n%s", err, exit.Stderr)
+	}
+	if err != nil {
+		return m, err
+	}
+	if _, err = fmt.Sscan(string(out), &m.files, &m.fsyncs, &m.wall); err != nil {
+		err = fmt.Errorf("plain program said %q: %w", out, err)
+	}
+	return m, err
+}
+
+// runPlain is the child.
+func runPlain(args []string, out io.Writer) error {
+	if len(args) < 5 {
+		return errors.New("arguments: threads fsync time count directories")
+	}
+	threads, e1 := strconv.Atoi(args[0])
+	fsync, e2 := strconv.ParseBool(args[1])
+	limit, e3 := time.ParseDuration(args[2])
+	count, e4 := strconv.Atoi(args[3])
+	if err := errors.Join(e1, e2, e3, e4); err != nil {
+		return err
+	}
+	p := plain{fsync: fsync, time: limit, count: count}
+	m, err := p.create(args[4:], threads)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, m.files, m.fsyncs, int64(m.wall))
+	return err
+}
+
+// create makes files until the time or the count is over, in the directories in turn.
+func (p *plain) create(dirs []string, threads int) (m made, err error) {
+	fds := make([]int, len(dirs))
+	for i, d := range dirs {
+		if fds[i], err = unix.Open(d, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+			return m, fmt.Errorf("open %s: %w", d, err)
+		}
+		defer unix.Close(fds[i])
+	}
+	var next, files, fsyncs atomic.Int64
+	errs := make([]error, threads)
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for t := range threads {
+		wg.Go(func() {
+			for time.Since(begin) < p.time {
+				n := int(next.Add(1))
+				if n > p.count {
+					return
+				}
+				if errs[t] = p.createOne(fds[n%len(fds)], fmt.Sprintf("made-%08d", n), &fsyncs); errs[t] != nil {
+					return
+				}
+				files.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return made{int(files.Load()), int(fsyncs.Load()), time.Since(begin)}, errors.Join(errs...)
+}
+
+// createOne is what a server must ask of the host for a CREATE: whether the name is free, the
+// directory's attributes before and after, the file with a mode of its own and its attributes; and it
+// must make that durable.
+func (p *plain) createOne(dir int, name string, fsyncs *atomic.Int64) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != unix.ENOENT {
+		return fmt.Errorf("%s is there: %w", name, err)
+	}
+	if err := retried(func() error { return unix.Fstat(dir, &st) }); err != nil {
+		return fmt.Errorf("fstat: %w", err)
+	}
+	fd := -1
+	err := retried(func() (err error) {
+		fd, err = unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	err = errors.Join(
+		unix.Fstat(fd, &st), unix.Fchmod(fd, 0o644), unix.Fstat(fd, &st), unix.Close(fd), unix.Fstat(dir, &st),
+	)
+	if err == nil && p.fsync {
+		fsyncs.Add(1)
+		err = retried(func() error { return unix.Fsync(dir) })
+	}
+	if err != nil {
+		return fmt.Errorf("make %s: %w", name, err)
+	}
+	return nil
+}
+
+// retried is f until a signal does not interrupt it: the Go runtime sends itself some.
+func retried(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
