@@ -201,10 +201,11 @@ func (u *Union) again(ctx context.Context, f func(ctx context.Context) error) er
 }
 
 // done is an error that came after something was changed: again must not try anew, and that a volume is away
-// does not say that nothing was begun.
+// does not say that nothing was begun. A client that is told to come again (Jukebox) would find
+// that its own change is in its way: so it is told that something failed.
 func done(err error) error {
 	if away, ok := errors.AsType[*volume.AwayError](err); ok {
-		return &vfs.Error{Status: away.Status, Op: away.Op, Volume: away.Volume, Err: errors.New("it went away in the middle of a change: " + err.Error())}
+		return &vfs.Error{Status: vfs.IO, Op: away.Op, Volume: away.Volume, Err: errors.New("it went away in the middle of a change: " + err.Error())}
 	}
 	if m, ok := errors.AsType[*moved](err); ok {
 		return &vfs.Error{Status: vfs.IO, Op: "find what was changed", Object: m.node.ID.String(), Err: errors.New("it is not where it was")}

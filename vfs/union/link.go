@@ -35,7 +35,7 @@ func (u *Union) Link(ctx context.Context, w *vfs.Who, vn, dir vfs.Node, name vfs
 		return &vfs.Error{Status: vfs.Jukebox, Op: "link", Object: name.String()}
 	})
 	if flush != nil {
-		err = errors.Join(err, flush(context.WithoutCancel(ctx), err == nil && !w.Async))
+		err = errors.Join(err, done(flush(context.WithoutCancel(ctx), err == nil && !w.Async)))
 	}
 	return a, ch, err
 }

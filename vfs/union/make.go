@@ -59,13 +59,13 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	if m.file != nil {
 		if err == nil && !m.w.Async {
-			err = m.file.flush(ctx, u)
+			err = done(m.file.flush(ctx, u))
 		}
 		m.file.release(u)
 	}
 	if m.sync != nil {
 		if err == nil && !m.w.Async {
-			err = u.syncDir(ctx, m.sync)
+			err = done(u.syncDir(ctx, m.sync))
 		}
 		m.sync.release()
 	}

@@ -198,8 +198,12 @@ func (u *Union) tryRecord(ctx context.Context, r *leftover) error {
 	return u.recoverDisplaced(ctx, r.v, vfs.MustName(strings.TrimSuffix(r.name.String(), ".json")), r.body)
 }
 
-// leaveRecord takes note of a record that an operation could not finish because a volume went away.
+// leaveRecord takes note of a record that an operation could not finish because a volume went away. What failed
+// otherwise waits for the next start.
 func (u *Union) leaveRecord(v *vol, kind, id vfs.Name, b []byte, err error) {
+	if !isAway(err) {
+		return
+	}
 	r := &leftover{v: v, kind: kind, name: jsonName(id), body: b, dirs: recordDirs(b), why: err}
 	u.addRecord(r)
 	u.log.Warn("a rename was cut off; it is finished when the volume is there again", "op", "rename", "volume", v.name, "record", r.name.String(), "err", err)

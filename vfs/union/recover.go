@@ -95,7 +95,11 @@ func (u *Union) displace(ctx context.Context, r *renaming) (*displaced, error) {
 	if err == nil {
 		err = errors.Join(d.Sync(ctx), u.syncDir(ctx, h))
 		if err != nil {
-			err = errors.Join(err, x.putBack(ctx, u))
+			back := x.putBack(ctx, u)
+			if back != nil {
+				u.leaveRecord(v, displacedName, x.id, b, back)
+			}
+			err = done(errors.Join(err, back))
 		}
 	}
 	if err != nil {

@@ -44,7 +44,7 @@ func (u *Union) removeName(ctx context.Context, w *vfs.Who, dir vfs.Node, name v
 		return &vfs.Error{Status: vfs.Jukebox, Op: "remove", Object: name.String()}
 	})
 	if flush != nil {
-		err = errors.Join(err, flush(context.WithoutCancel(ctx), err == nil && !w.Async))
+		err = errors.Join(err, done(flush(context.WithoutCancel(ctx), err == nil && !w.Async)))
 	}
 	return ch, err
 }
@@ -283,9 +283,8 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 		return flush, err
 	}
 	if err := u.removeCopies(ctx, d, n, at, hs); err != nil {
-		u.distrustName(d, at.name, vols)
 		u.after(ctx, d, ch, true)
-		return flush, done(err)
+		return flush, err
 	}
 	u.dropName(d, at.name, vols)
 	u.endConflict(ctx, d, at)
@@ -305,7 +304,11 @@ func (u *Union) removeCopies(ctx context.Context, d, n *node, at place, hs handl
 	}
 	for _, v := range list {
 		if err := hs[v].d.Rmdir(ctx, at.phys); err != nil {
-			return err
+			u.uncertain(d, at.name, volset(0).with(v), err)
+			if v == list[0] {
+				return err
+			}
+			return done(err)
 		}
 		if v == list[len(list)-1] {
 			break

@@ -51,10 +51,10 @@ func (u *Union) Rename(ctx context.Context, w *vfs.Who, from vfs.Node, fromName 
 	r.restHs.release()
 	do := err == nil && !w.Async
 	if r.toHs != nil { // the new name first: a crash between leaves two, not none
-		err = errors.Join(err, u.dirFlusher(r.toHs)(ctx, do && !r.toSafe))
+		err = errors.Join(err, done(u.dirFlusher(r.toHs)(ctx, do && !r.toSafe)))
 	}
 	if r.fromHs != nil {
-		err = errors.Join(err, u.dirFlusher(r.fromHs)(ctx, do && !r.fromSafe && r.from != r.to))
+		err = errors.Join(err, done(u.dirFlusher(r.fromHs)(ctx, do && !r.fromSafe && r.from != r.to)))
 	}
 	return r.fromChange, r.toChange, err
 }
@@ -367,15 +367,18 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		err = u.moveObject(ctx, r, target)
 	}
 	if err != nil { // what it came to shows when the names are asked for again
-		u.distrustName(r.from, r.fromName, r.srcOn)
-		u.distrustName(r.to, r.toName, r.srcOn|r.dstOn)
+		u.uncertain(r.from, r.fromName, r.srcOn, err)
+		u.uncertain(r.to, r.toName, r.srcOn|r.dstOn, err)
 		u.after(ctx, r.from, &r.fromChange, false)
 		u.after(ctx, r.to, &r.toChange, false)
 		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
 			r.dropHandles()
 			return true, nil
 		}
-		return false, done(err)
+		if !isAway(err) {
+			err = done(err)
+		}
+		return false, err
 	}
 	u.renamed(ctx, r, target)
 	return false, nil
@@ -480,17 +483,27 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 		return err
 	}
 	if err := r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, true); err != nil {
-		return errors.Join(err, x.putBack(ctx, u))
+		if back := x.putBack(ctx, u); back != nil {
+			u.leaveRecord(x.vol, displacedName, x.id, x.b, back)
+			return done(errors.Join(err, back))
+		}
+		return err
 	}
 	err = u.syncDir(ctx, r.toHs[v])
 	if err == nil && r.from != r.to {
 		err = u.syncDir(ctx, r.fromHs[v])
 	}
-	if err != nil {
-		return err // recovery finishes it: the rename is seen, or the old one is put back
+	if err != nil { // recovery finishes it: the rename is seen, or the old one is put back
+		u.leaveRecord(x.vol, displacedName, x.id, x.b, err)
+		return done(err)
 	}
 	r.toSafe, r.fromSafe = true, true
-	return x.drop(ctx, u)
+	err = x.drop(ctx, u)
+	if isAway(err) { // it is decided; when the volume comes what was set aside goes
+		u.log.Warn("what a rename has replaced is left on a volume that went away, until it comes", "op", "rename", "volume", x.vol.name, "err", err)
+		return nil
+	}
+	return done(err)
 }
 
 // moveDir renames the copies of a directory, the home copy first: that decides. If
@@ -518,15 +531,7 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		if err == nil {
 			continue
 		}
-		back := error(nil)
-		for j := i - 1; j >= 0; j-- {
-			w := order[j]
-			back = errors.Join(back, r.toHs[w].d.Rename(ctx, target.phys, r.fromHs[w].d, r.srcAt.phys, true))
-		}
-		if back == nil { // else the intent stays: the next start brings the copies together
-			back = intent.done(ctx, u, r.fromHs, r.toHs)
-		}
-		return errors.Join(err, back, u.rebuildVictim(ctx, r, order[:i]))
+		return u.moveBack(ctx, r, target, intent, order[:i], err)
 	}
 	for _, v := range r.restHs.set().list() {
 		err := r.restHs[v].d.Rmdir(ctx, r.dstAt.phys)
@@ -540,8 +545,50 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 	if err := u.alignTimes(ctx, r.src); err != nil {
 		u.log.Warn("copies of a directory that was renamed have different times", "op", "rename", "node", r.src.id, "err", err)
 	}
-	r.toSafe, r.fromSafe = intent != nil, intent != nil
-	return intent.done(ctx, u, r.toHs, r.fromHs)
+	if intent == nil {
+		return nil
+	}
+	r.toSafe, r.fromSafe = true, true
+	if err := errors.Join(u.syncDir(ctx, r.toHs[home]), u.syncDir(ctx, r.fromHs[home])); err != nil {
+		u.leaveIntent(intent, err)
+		return done(err)
+	}
+	err = intent.done(ctx, u, r.toHs, r.fromHs)
+	if isAway(err) { // it is decided, durably; the other copies are seen to when they are there
+		u.leaveIntent(intent, err)
+		return nil
+	}
+	return done(err)
+}
+
+// moveBack undoes what moveDir did on the volumes of some before it failed with err. An *AwayError only where nothing
+// is changed then.
+func (u *Union) moveBack(ctx context.Context, r *renaming, target place, i *intent, some []int, err error) error {
+	var back error
+	from, to := make(handles, MaxVolumes), make(handles, MaxVolumes)
+	for j := len(some) - 1; j >= 0; j-- {
+		v := some[j]
+		from[v], to[v] = r.fromHs[v], r.toHs[v]
+		back = errors.Join(back, to[v].d.Rename(ctx, target.phys, from[v].d, r.srcAt.phys, true))
+	}
+	if back == nil {
+		back = i.done(ctx, u, from, to)
+	}
+	if back != nil && len(some) > 0 { // the intent stays, and brings the copies together
+		u.leaveIntent(i, back)
+	}
+	victim := u.rebuildVictim(ctx, r, some)
+	if len(some) == 0 || back == nil && victim == nil {
+		return err
+	}
+	return done(errors.Join(err, back, victim))
+}
+
+// leaveIntent takes note that an intent stays.
+func (u *Union) leaveIntent(i *intent, err error) {
+	if i != nil {
+		u.leaveRecord(i.vol, intentsName, i.id, i.b, err)
+	}
 }
 
 // rebuildVictim forgets the copies of the replaced directory that a rename which was taken
