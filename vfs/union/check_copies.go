@@ -10,24 +10,25 @@ import (
 	"sheaf/vfs/volume"
 )
 
-// directory looks at the copies of a directory.
-func (c *check) directory(ctx context.Context, dirs []volume.Dir, on volset, path []vfs.Name, name vfs.Name) error {
+// directory looks at the copies of a directory, and gives the node that they are.
+func (c *check) directory(ctx context.Context, dirs []volume.Dir, on volset, path []vfs.Name, name vfs.Name) (node vfs.NodeID, err error) {
 	copies, err := c.copies(ctx, dirs, on, name)
 	if err != nil || len(copies) == 0 {
-		return err
+		return node, err
 	}
+	node, _, _ = c.chosen(copies)
 	for i := range copies {
 		s := &copies[i]
 		c.besides(ctx, s.vol, dirs[s.vol], &s.st, name)
 		if err := c.twin(ctx, dirs[s.vol], s, path, name); err != nil {
-			return err
+			return node, err
 		}
 		if len(copies) == 1 && (s.verdict == markCopied || s.verdict == markForeign) {
-			return c.oddMark(ctx, dirs[s.vol], *s, path, name)
+			return node, c.oddMark(ctx, dirs[s.vol], *s, path, name)
 		}
 	}
 	if len(c.judge(copies)) == 0 {
-		return nil
+		return node, nil
 	}
 	found, err := c.judgeQuietly(ctx, dirs, on, copies, name)
 	path = append(slices.Clip(path), name)
@@ -35,7 +36,7 @@ func (c *check) directory(ctx context.Context, dirs []volume.Dir, on volset, pat
 		f.Path = joined(path)
 		c.say(f, func() error { return c.alignCopies(ctx, on.first(), path) })
 	}
-	return err
+	return node, err
 }
 
 // copies are what is called name in dirs on the volumes on.

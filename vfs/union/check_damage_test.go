@@ -349,6 +349,28 @@ func rowDamages() []damage {
 		{name: "a row with another identity", found: []FindingKind{FindRow}, do: put(func(r *meta.Node) { r.Copies[0].Identity.Gen++ })},
 		{name: "a row with another name", found: []FindingKind{FindRow}, do: put(func(r *meta.Node) { r.Places[0].Name = vfs.MustName("other") })},
 		{name: "a row with another volume", found: []FindingKind{FindRow}, do: put(func(r *meta.Node) { r.Copies[0].Volume = meta.VolumeID{1} })},
+		{name: "a proof of other names", found: []FindingKind{FindListing}, do: func(t *testing.T, x *damaged) {
+			x.forgetAll()
+			x.list(t, x.d.Node)
+			x.writeNow()
+			copies, err := x.store.Copies(x.d.Node.ID)
+			must(t, err)
+			entries, _, err := x.store.Entries(x.d.Node.ID, 0, 10)
+			must(t, err)
+			if len(copies) != 2 || !copies[0].Proof || !copies[1].Proof || len(entries) != 2 {
+				t.Fatalf("copies %+v, entries %+v", copies, entries)
+			}
+			for _, e := range entries {
+				if e.Name.String() == "g" {
+					must(t, x.store.ChangeDir(t.Context(), x.d.Node.ID, x.store.Era(), &meta.DirChange{Drop: []vfs.Cookie{e.Cookie}}))
+				}
+			}
+		}, after: func(t *testing.T, x *damaged) {
+			x.restart(t)
+			if got := x.list(t, x.d.Node); len(got) != 2 {
+				t.Errorf("d holds %q", got)
+			}
+		}},
 		{name: "a row that breaks the index", found: []FindingKind{FindIndex}, stays: []FindingKind{FindIndex}, do: func(t *testing.T, x *damaged) {
 			must(t, x.store.PutCollision(t.Context(), x.d.Node.ID, meta.Collision{Name: vfs.MustName("a"), Cookie: 77}))
 			must(t, x.store.PutCollision(t.Context(), x.d.Node.ID, meta.Collision{Name: vfs.MustName("b"), Cookie: 77}))

@@ -31,7 +31,7 @@ func (c *check) tree(ctx context.Context) error {
 			c.blind = c.blind.with(v.i)
 		}
 	}
-	if err := c.dir(ctx, dirs, nil); err != nil {
+	if err := c.dir(ctx, c.u.root.id, dirs, nil); err != nil {
 		return err
 	}
 	c.loneSidecars(ctx)
@@ -41,8 +41,8 @@ func (c *check) tree(ctx context.Context) error {
 	return nil
 }
 
-// dir looks at a directory, of which dirs are the open copies by volume, and at what is beneath.
-func (c *check) dir(ctx context.Context, dirs []volume.Dir, path []vfs.Name) error {
+// dir looks at the directory node, of which dirs are the open copies by volume, and at what is beneath.
+func (c *check) dir(ctx context.Context, node vfs.NodeID, dirs []volume.Dir, path []vfs.Name) error {
 	c.sum.Directories++
 	c.sum.Path = joined(path)
 	if err := c.progress(ctx); err != nil {
@@ -61,8 +61,14 @@ func (c *check) dir(ctx context.Context, dirs []volume.Dir, path []vfs.Name) err
 			c.missed(ctx, v, path, err)
 			continue
 		}
+		if len(path) == 0 {
+			list = slices.DeleteFunc(list, func(e volume.Entry) bool { return c.u.hidden(c.u.root, e.Name) })
+		}
 		slices.SortFunc(list, func(a, b volume.Entry) int { return strings.Compare(a.Name.String(), b.Name.String()) })
 		lists[v] = list
+	}
+	if err := c.listing(ctx, node, dirs, lists, path); err != nil {
+		c.missed(ctx, c.firstOf(dirs), path, err)
 	}
 	var beneath []subdir
 	for {
@@ -70,12 +76,12 @@ func (c *check) dir(ctx context.Context, dirs []volume.Dir, path []vfs.Name) err
 		if !ok {
 			break
 		}
-		on, err := c.name(ctx, dirs, lists, path, name)
+		sub, err := c.name(ctx, dirs, lists, path, name)
 		if err != nil {
 			return err
 		}
-		if on != 0 {
-			beneath = append(beneath, subdir{name, on})
+		if sub.on != 0 {
+			beneath = append(beneath, sub)
 		}
 	}
 	lists = nil // so that what is beneath does not find it in memory
@@ -91,6 +97,7 @@ func (c *check) dir(ctx context.Context, dirs []volume.Dir, path []vfs.Name) err
 type subdir struct {
 	name vfs.Name
 	on   volset
+	node vfs.NodeID // as far as its marks and birth tell
 }
 
 // firstName is the lowest name at the head of a list.
@@ -115,18 +122,15 @@ func (c *check) missed(ctx context.Context, v int, path []vfs.Name, err error) {
 	}
 }
 
-// name looks at what is called name at the head of lists, and gives the volumes on which it is a directory.
-func (c *check) name(ctx context.Context, dirs []volume.Dir, lists [][]volume.Entry, path []vfs.Name, name vfs.Name) (on volset, err error) {
-	hidden := len(path) == 0 && c.u.hidden(c.u.root, name)
+// name looks at what is called name at the head of lists, and gives the directory that it is on some volumes.
+func (c *check) name(ctx context.Context, dirs []volume.Dir, lists [][]volume.Entry, path []vfs.Name, name vfs.Name) (sub subdir, err error) {
+	sub.name = name
 	objects := 0
 	for v, l := range lists {
 		if len(l) == 0 || l[0].Name != name {
 			continue
 		}
 		lists[v] = l[1:]
-		if hidden {
-			continue
-		}
 		typ := l[0].Type
 		if typ == 0 {
 			st, err := dirs[v].StatAt(ctx, name)
@@ -137,7 +141,7 @@ func (c *check) name(ctx context.Context, dirs []volume.Dir, lists [][]volume.En
 			typ = st.Type
 		}
 		if typ == vfs.Directory {
-			on = on.with(v)
+			sub.on = sub.on.with(v)
 			continue
 		}
 		objects++
@@ -146,17 +150,17 @@ func (c *check) name(ctx context.Context, dirs []volume.Dir, lists [][]volume.En
 			c.missed(ctx, v, append(slices.Clip(path), name), err)
 		}
 	}
-	if on != 0 {
-		if err := c.directory(ctx, dirs, on, path, name); err != nil {
-			c.missed(ctx, on.first(), append(slices.Clip(path), name), err)
+	if sub.on != 0 {
+		if sub.node, err = c.directory(ctx, dirs, sub.on, path, name); err != nil {
+			c.missed(ctx, sub.on.first(), append(slices.Clip(path), name), err)
 		}
 	}
-	if objects > 1 || objects > 0 && on != 0 {
+	if objects > 1 || objects > 0 && sub.on != 0 {
 		if err := c.conflict(ctx, dirs, path, name); err != nil {
 			c.missed(ctx, c.firstOf(dirs), append(slices.Clip(path), name), err)
 		}
 	}
-	return on, c.progress(ctx)
+	return sub, c.progress(ctx)
 }
 
 func (c *check) firstOf(dirs []volume.Dir) int {
@@ -182,7 +186,7 @@ func (c *check) into(ctx context.Context, dirs []volume.Dir, path []vfs.Name, s 
 		}
 		subs[v] = d
 	}
-	return c.dir(ctx, subs, path)
+	return c.dir(ctx, s.node, subs, path)
 }
 
 // object looks at what is no directory.
