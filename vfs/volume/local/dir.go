@@ -251,7 +251,10 @@ func (d *dir) inherits() bool {
 	return n > 0 || err != nil
 }
 
-// Create makes a file that nobody else may open until its attributes are set.
+// Create makes a file without a name (O_TMPFILE of open(2)), gives it its attributes, and then the name: a
+// process that is killed in between leaves nothing, so that whoever makes the same file again finds it as it
+// should be or not at all, also by the times that EXCLUSIVE keeps its verifier in. It costs no more than making it
+// under its name (ext4, one and eight threads, with and without fsync of the directory).
 func (d *dir) Create(_ context.Context, name vfs.Name, n *volume.New) (volume.File, volume.Stat, volume.Identity, error) {
 	fail := func(err error) (volume.File, volume.Stat, volume.Identity, error) {
 		return nil, volume.Stat{}, volume.Identity{}, d.fault("create", name.String(), err)
@@ -260,23 +263,51 @@ func (d *dir) Create(_ context.Context, name vfs.Name, n *volume.New) (volume.Fi
 		return fail(d.refuseHidden("create", name))
 	}
 	inherits := d.inherits()
-	fd, err := openBeneath(d.fd, name.String(), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+	r, named, err := d.newFile(name)
+	if err != nil {
+		return fail(err)
+	}
+	if err = d.v.statFd(r.fd, &r.st); err == nil {
+		err = d.v.birth(&r, n, inherits)
+	}
+	if err == nil && !named {
+		if err = d.v.linkRef(&r, d.fd, name.String()); err == nil {
+			err = d.v.restat(&r)
+			named = true
+		}
+	}
+	if err != nil {
+		if named {
+			d.takeBack(name, &r)
+		}
+		closeFd(r.fd)
+		return fail(err)
+	}
+	return &file{v: d.v, fd: r.fd, label: name.String()}, r.st, d.v.identity(&r), nil
+}
+
+// newFile is an empty file that nobody else may open: without a name where the host can do that, else named, and a
+// kill before it has its attributes leaves it so.
+func (d *dir) newFile(name vfs.Name) (r ref, named bool, err error) {
+	if !d.v.named.Load() {
+		r.fd, err = openNameless(d.fd)
+		switch err {
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EISDIR, unix.EINVAL: // by the file system, the host, and its kernel before 3.11
+			d.v.named.Store(true)
+		case unix.EPERM: // ext4's answer in a directory that was removed
+			if removed(d.fd) {
+				err = unix.ENOENT
+			}
+			return r, false, err
+		default:
+			return r, false, err
+		}
+	}
+	r.fd, err = openBeneath(d.fd, name.String(), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err == unix.ELOOP { // RESOLVE_NO_SYMLINKS comes before O_EXCL
 		err = unix.EEXIST
 	}
-	if err != nil {
-		return fail(err)
-	}
-	r := ref{fd: fd}
-	if err = d.v.statFd(fd, &r.st); err == nil {
-		err = d.v.birth(&r, n, inherits)
-	}
-	if err != nil {
-		d.takeBack(name, &r)
-		closeFd(fd)
-		return fail(err)
-	}
-	return &file{v: d.v, fd: fd, label: name.String()}, r.st, d.v.identity(&r), nil
+	return r, true, err
 }
 
 // takeBack removes what was made and could not be given its attributes, if it

@@ -39,6 +39,7 @@ type Volume struct {
 
 	marks sidecars
 	watch WatchMode
+	named atomic.Bool // files are made under their names: the host has refused to make one without
 
 	mu     sync.Mutex // guards marker and its file
 	marker volume.Marker

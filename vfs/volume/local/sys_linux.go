@@ -42,6 +42,12 @@ func openBeneath(dirfd int, name string, flags int, mode uint32) (int, error) {
 	}
 }
 
+// openNameless makes a file in the directory behind dirfd that has no name yet, and goes with its last descriptor
+// unless it gets one (linkRef).
+func openNameless(dirfd int) (int, error) {
+	return openBeneath(dirfd, ".", unix.O_TMPFILE|unix.O_RDWR, 0o600)
+}
+
 func openPlain(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
 	err = again(func() (err error) {
 		fd, err = unix.Openat(dirfd, name, flags, mode)
