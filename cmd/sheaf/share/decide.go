@@ -104,8 +104,8 @@ func (m *members) decideUnmarked(c *candidate, adopt bool) error {
 
 // notMounted is what is said of a directory without a marker where a member is expected.
 func notMounted(dir string, e *volume.Member) string {
-	return fmt.Sprintf("%q has no marker, but volume %q (id %s) is expected there and a directory without its disk is never written to: "+
-		"mount its disk; if it will never come back: sheaf volume remove %s --lost", dir, e.Name, e.Volume, e.Name)
+	return fmt.Sprintf("%q has no marker: it is the place of volume %q (id %s) without its disk, and is not written to; "+
+		"mount its disk, or if that will never come back: sheaf volume remove %s --lost", dir, e.Name, e.Volume, e.Name)
 }
 
 // decideCopy decides about a directory to which a volume was copied with its marker. Adopted, it takes
@@ -171,6 +171,8 @@ func (m *members) decideAddition(c *candidate, adopt bool) (instead *candidate, 
 		return nil, refuse(c, "it belongs to another share (%s); to take its files in as they are, stop that share's server, remove %s/volume.json from it and give --adopt", c.mark.Share, volume.PrivateName)
 	case c.marked() && !c.copied:
 		return m.decideReturn(c, r, named)
+	case named != nil && !isAway(named) && c.copied && c.mark.Volume == named.id:
+		return nil, refuse(c, "%q is a copy of it, and it is served from %q; to let the copy take its place, take that away first", c.cfg.Dir, named.cfg.Dir)
 	case named != nil && !isAway(named):
 		return nil, refuse(c, "another volume has that name, at %q; choose another", named.cfg.Dir)
 	case named != nil && c.copied && c.mark.Volume == named.id && adopt:
