@@ -138,15 +138,16 @@ func TestReferenceIsTheDefaults(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Setenv("HOME", "/home/user")
 	for name, args := range map[string][]string{
-		"help.txt":         {"--help"},
-		"serve.txt":        {"serve", "--help"},
-		"status.txt":       {"status", "--help"},
-		"where.txt":        {"where", "--help"},
-		"volume-list.txt":  {"volume", "list", "--help"},
-		"volume-add.txt":   {"volume", "add", "--help"},
-		"volume-mode.txt":  {"volume", "mode", "--help"},
-		"check.txt":        {"check", "--help"},
-		"config-print.txt": {"config", "print", "--help"},
+		"help.txt":          {"--help"},
+		"serve.txt":         {"serve", "--help"},
+		"status.txt":        {"status", "--help"},
+		"where.txt":         {"where", "--help"},
+		"volume-list.txt":   {"volume", "list", "--help"},
+		"volume-add.txt":    {"volume", "add", "--help"},
+		"volume-mode.txt":   {"volume", "mode", "--help"},
+		"volume-remove.txt": {"volume", "remove", "--help"},
+		"check.txt":         {"check", "--help"},
+		"config-print.txt":  {"config", "print", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := sheaf(t, args...)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -120,6 +121,9 @@ func (s *server) reload(ctx context.Context) {
 			s.log.Error("configuration refused, the old one stays", "op", "reload", "err", line)
 		}
 		return
+	}
+	if slices.Equal(cfg.Volumes, s.share.Configured()) { // volumes were added or removed while it runs, and now the file says so
+		s.cfg.Volumes = cfg.Volumes
 	}
 	changed, restart := s.cfg.Differences(&cfg)
 	s.level.Set(cfg.LogLevel)

@@ -17,7 +17,7 @@ func newVolume(io *streams) *cobra.Command {
 		Short: "Look at the volumes of the share, and change them",
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newVolumeList(io), newVolumeAdd(io), newVolumeMode(io))
+	cmd.AddCommand(newVolumeList(io), newVolumeAdd(io), newVolumeMode(io), newVolumeRemove(io))
 	return cmd
 }
 

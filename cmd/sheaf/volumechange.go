@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -89,6 +90,85 @@ A volume that is away gets it when it comes.
 		})
 	}
 	return cmd
+}
+
+func newVolumeRemove(io *streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a volume from the share",
+		Long: `Remove takes the volume NAME out of the share. It must hold nothing any more: else
+the answer says what it holds. It is a plain directory again then.
+
+A volume whose disk never comes back is given up with --lost: what it held is
+listed, as far as it is known, and forgotten. Names that lay on it are free again,
+and directories of which it had the only copy are gone. If the disk comes back
+after all, it is refused by name. With --dry-run what the volume holds is
+listed, and nothing changes.
+
+With --json each object is on a line of its own, and the last line is the change.
+
+` + asksServer,
+		Example: "  sheaf volume remove disk2 --lost --dry-run\n  sheaf volume remove disk2 --lost > lost-files",
+		Args:    cobra.ExactArgs(1),
+	}
+	a := newAsker(cmd, io)
+	lost := cmd.Flags().Bool("lost", false, "give up a volume that is away, with all it holds")
+	dry := cmd.Flags().Bool("dry-run", false, "list what it holds, and change nothing")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.ask(cmd, func(in share.Manager) error {
+			p := &heldPrinter{out: io.Out, json: *a.json}
+			c, err := in.RemoveVolume(cmd.Context(), share.Removal{Name: args[0], Lost: *lost, DryRun: *dry}, p.print)
+			if err == nil {
+				err = p.err
+			}
+			if err != nil {
+				return err
+			}
+			return a.printRemoval(&c, p.n, *lost, *dry)
+		})
+	}
+	return cmd
+}
+
+// heldPrinter lists what a volume holds.
+type heldPrinter struct {
+	out  io.Writer
+	json bool
+	n    int
+	err  error // of the first write that failed
+}
+
+func (p *heldPrinter) print(h share.Held) {
+	p.n++
+	line := printable(h.Path)
+	if p.json {
+		b, err := json.Marshal(h)
+		if err != nil {
+			p.err = err
+			return
+		}
+		line = string(b)
+	}
+	if _, err := fmt.Fprintln(p.out, line); p.err == nil {
+		p.err = err
+	}
+}
+
+// printRemoval says what became of a volume that held n objects. The list is for a file or a pipe: words about
+// it go to standard error.
+func (a *asker) printRemoval(c *share.Change, n int, lost, dry bool) error {
+	if *a.json {
+		return json.NewEncoder(a.Out).Encode(c)
+	}
+	switch {
+	case dry:
+		fmt.Fprintf(a.Err, "volume %s holds %d objects; nothing was changed\n", c.Name, n)
+	case lost:
+		fmt.Fprintf(a.Err, "volume %s is forgotten, with the %d objects that it held\n", c.Name, n)
+	default:
+		fmt.Fprintf(a.Err, "volume %s is not in the share any more\n", c.Name)
+	}
+	return printAdvice(a.Err, c)
 }
 
 // printChange says what became of a volume.

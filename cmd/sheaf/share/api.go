@@ -41,11 +41,15 @@ type Inspector interface {
 type Manager interface {
 	Inspector
 	// AddVolume takes a directory into the share, or says where a member that is away is to be
-	// found. What it and the next change is durable when they return. They do not write the configuration: their
+	// found. What it and the next two change is durable when they return. They do not write the configuration: their
 	// answers say what has to be changed there. Errors are a ConfigError where a directory cannot be taken.
 	AddVolume(ctx context.Context, a Addition) (Change, error)
 	// SetMode changes what a volume is used for: rw, nc or ro.
 	SetMode(ctx context.Context, name, mode string) (Change, error)
+	// RemoveVolume takes a volume out of the share. One that is there must hold nothing; one that is
+	// away must be given up as lost, and then each, which may be nil, is called with all that it
+	// held before that is forgotten. With DryRun it is only listed. NoEnt: there is no such volume.
+	RemoveVolume(ctx context.Context, r Removal, each func(Held)) (Change, error)
 	// Check compares volumes, marks and index with each other while the share is served, and
 	// repairs what it finds if that is asked for. each, which may be nil, gets the findings. An error says why
 	// it could not go on.

@@ -46,6 +46,17 @@ func (m *members) list() []*candidate {
 	return slices.Clone(m.all)
 }
 
+// Configured is what the configuration should say of the volumes: those of the share whose directory is known, in order.
+func (s *Share) Configured() []Volume {
+	var all []Volume
+	for _, c := range s.members.list() {
+		if v := s.members.placeOf(c); v.Dir != "" {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
 // placeOf is c's configuration; its directory may change while the share is open.
 func (m *members) placeOf(c *candidate) Volume {
 	m.mu.Lock()

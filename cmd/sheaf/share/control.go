@@ -34,6 +34,7 @@ const (
 //	GET /v1/where?path=P[&lookup=1] Where
 //	POST /v1/volumes                Addition → Change
 //	POST /v1/volumes/mode           ModeChange → Change
+//	POST /v1/volumes/remove         Removal → stream of Held, Change
 //	POST /v1/check                  CheckRequest → stream of CheckItem, CheckSummary
 //
 // An error is {"error": …, "status": N}, with vfs's number of the status. Bodies and streams
@@ -137,6 +138,9 @@ func controlMux(in Manager) *http.ServeMux {
 	})
 	handleBody(mux, "POST /v1/volumes", func(ctx context.Context, q Addition) (any, error) { return in.AddVolume(ctx, q) })
 	handleBody(mux, "POST /v1/volumes/mode", func(ctx context.Context, q ModeChange) (any, error) { return in.SetMode(ctx, q.Name, q.Mode) })
+	handleStream(mux, "POST /v1/volumes/remove", func(ctx context.Context, q Removal, each func(Held)) (any, error) {
+		return in.RemoveVolume(ctx, q, each)
+	})
 	handleStream(mux, "POST /v1/check", func(ctx context.Context, q CheckRequest, each func(CheckItem)) (any, error) {
 		return in.Check(ctx, q, each)
 	})
@@ -225,6 +229,12 @@ func (c *Client) AddVolume(ctx context.Context, q Addition) (a Change, err error
 // SetMode implements Manager.
 func (c *Client) SetMode(ctx context.Context, name, mode string) (a Change, err error) {
 	err = c.put(ctx, "/v1/volumes/mode", ModeChange{name, mode}, &a)
+	return a, err
+}
+
+// RemoveVolume implements Manager.
+func (c *Client) RemoveVolume(ctx context.Context, q Removal, each func(Held)) (a Change, err error) {
+	err = stream(ctx, c, "/v1/volumes/remove", q, each, &a)
 	return a, err
 }
 
