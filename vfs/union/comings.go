@@ -158,6 +158,7 @@ func (u *Union) admit(ctx context.Context, v *vol, attached uint64) error {
 	v.openedAt.Store(u.now())
 	v.opening.Store(attached)
 	u.enlist(v)
+	u.walkSoon("volume " + v.name + " came")
 	return nil
 }
 

@@ -395,6 +395,7 @@ func (n *node) regular() error {
 
 // Read implements vfs.FS.
 func (u *Union) Read(ctx context.Context, w *vfs.Who, vn vfs.Node, buf []byte, off uint64) (count int, eof bool, a vfs.Attr, err error) {
+	u.stats.data.Add(1)
 	n, err := u.enter(ctx, w, vn)
 	if err != nil {
 		return 0, false, a, err
@@ -459,6 +460,7 @@ func (u *Union) Write(ctx context.Context, w *vfs.Who, vn vfs.Node, data []byte,
 	if w.NoWait {
 		return wr, ch, vfs.Again
 	}
+	u.stats.data.Add(1)
 	n, err := u.enter(ctx, w, vn)
 	if err != nil {
 		return wr, ch, err

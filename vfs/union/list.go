@@ -157,7 +157,7 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (
 	if err != nil {
 		return false, err
 	}
-	err = u.adoptListing(ctx, d, m, hs.set(), got, asOf, since)
+	err = u.adoptListing(ctx, d, m, hs.set(), got, asOf, since, true)
 	u.charge(0) // a long listing may be too much
 	return false, err
 }
@@ -244,8 +244,9 @@ func (u *Union) quiet(v int, st *volume.Stat) bool {
 	return time.Since(last.Time()) > q
 }
 
-// adoptListing makes the table of d from what the copies listed.
-func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volset, got []listing, asOf, since int64) error {
+// adoptListing makes the table of d from what the copies listed. It is not complete if copies may have names that are away, and
+// not known.
+func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volset, got []listing, asOf, since int64, complete bool) error {
 	stay := u.stay(d, m)
 	raw, err := u.combine(ctx, d, set, got, stay)
 	if err != nil {
@@ -256,7 +257,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 		return err
 	}
 	t := newNames()
-	t.complete, t.asOf, t.provable = true, asOf, true
+	t.complete, t.asOf, t.provable = complete, asOf, complete
 	t.known, t.since = set|stay.vols, since
 	for _, e := range fresh {
 		t.put(e)

@@ -88,6 +88,7 @@ type pageEntry struct {
 	vols volset
 	out  vfs.DirEntry
 	look bool
+	dir  bool // it may be a directory
 	away bool // no volume that has it is there: listed by its name alone
 	gone bool
 	bare bool // a directory on several volumes, one of whose copies lacks its mark

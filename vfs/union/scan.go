@@ -2,10 +2,13 @@ package union
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/dchest/siphash"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -44,6 +47,9 @@ type scanner struct {
 	ctx    context.Context
 	gone   goneSet
 	unseen unseen
+
+	prints map[int]uint64     // of each volume's directories, at the last walk; the walk's own
+	missed map[vfs.NodeID]int // how often each was not found while others changed directories; the walk's own
 }
 
 // scanBatch is what one walk looks for.
@@ -53,6 +59,7 @@ type scanBatch struct {
 	found []hit // by position in wants
 	err   error // a volume could not be searched to the end
 	away  error // a volume was not there to be searched
+	moved bool  // directories are others, or changed, since the walk before
 }
 
 // hit is where something was found; path is nil if it was not.
@@ -102,16 +109,22 @@ func (s *scanner) join(ctx context.Context, w wanted) (hit, error) {
 		return hit{}, b.err
 	case b.away != nil && !w.only:
 		return hit{}, b.away
+	case b.moved && !s.gone.has(w.node.ID):
+		return hit{}, errChanged
 	}
 	return hit{}, vfs.Stale
 }
 
-// joinAgain is join, once more when names were moved during the walk.
+// joinAgain is join, once more when names were moved during the walk. What no walk finds of as many as there may be
+// is nowhere, though others change directories all the time: it would have to have moved under each of them.
 func (s *scanner) joinAgain(ctx context.Context, w wanted) (h hit, err error) {
 	for range searches {
-		if h, err = s.join(ctx, w); !errors.Is(err, errShifted) {
-			break
+		if h, err = s.join(ctx, w); !errors.Is(err, errShifted) && !errors.Is(err, errChanged) {
+			return h, err
 		}
+	}
+	if errors.Is(err, errChanged) {
+		err = vfs.Stale
 	}
 	return h, err
 }
@@ -191,6 +204,7 @@ func (s *scanner) walkAll(b *scanBatch) {
 		}
 		return err
 	})
+	b.moved = s.changed(set, &w.prints)
 	if b.err == nil && (shifting || s.u.shifts.Load() != shifts) {
 		b.err = errShifted
 	}
@@ -200,7 +214,7 @@ func (s *scanner) walkAll(b *scanBatch) {
 				if n := s.u.table.get(b.wants[i].node.ID); n != nil {
 					n.put()
 				} else if b.away == nil {
-					s.gone.add(b.wants[i].node.ID)
+					s.missing(b.wants[i].node.ID, b.moved)
 				} else {
 					s.notHere(b.wants[i].node.ID, m)
 				}
@@ -249,6 +263,36 @@ func (s *scanner) nowhere(id vfs.NodeID) error {
 	return s.u.refusal("find", (m.all &^ m.online).first())
 }
 
+// changed reports whether the directories of the volumes in set, nobody else's being left out, are not those of the walk
+// before: then another process may have moved an object from where this walk was not yet to where it had been. What moved
+// under this walk, from a directory that it came to later, has changed that: the walk sees another version
+// than the one before, or than the one after.
+func (s *scanner) changed(set volset, prints *[MaxVolumes]uint64) (changed bool) {
+	if s.prints == nil {
+		s.prints = make(map[int]uint64)
+	}
+	for _, v := range set.list() {
+		was, ok := s.prints[v]
+		changed = changed || !s.u.vol(v).exclusive && (!ok || was != prints[v])
+		s.prints[v] = prints[v]
+	}
+	return changed
+}
+
+// missing notes that a walk over all volumes did not find a node.
+func (s *scanner) missing(id vfs.NodeID, moved bool) {
+	if s.missed == nil || len(s.missed) >= goneMax {
+		s.missed = make(map[vfs.NodeID]int)
+	}
+	if s.missed[id]++; !moved || s.missed[id] >= searches {
+		delete(s.missed, id)
+		s.gone.add(id)
+	}
+}
+
+// errChanged says that directories changed since the walk before: another must agree with it.
+var errChanged error = &vfs.Error{Status: vfs.Jukebox, Op: "search the volumes", Err: errors.New("directories were changed meanwhile")}
+
 // errShifted says that names were moved while the volumes were walked: what was not found
 // may have gone from where the walk was not yet to where it had been.
 var errShifted error = &vfs.Error{Status: vfs.Jukebox, Op: "search the volumes", Err: errors.New("names were moved meanwhile")}
@@ -270,7 +314,17 @@ type scanWalk struct {
 	byID  map[vfs.NodeID][]int
 	blind bool // some want has no inode number: every object is looked at
 
-	mu sync.Mutex // guards b.found
+	mu     sync.Mutex         // guards b.found
+	prints [MaxVolumes]uint64 // of each volume's directories; that of who walks it
+}
+
+// print adds the version of a directory of volume v.
+func (w *scanWalk) print(v int, at volume.Version) {
+	b := make([]byte, 0, 32)
+	for _, n := range []uint64{at.Ino, uint64(at.Ctime.Sec), uint64(at.Ctime.Nsec), uint64(at.Mtime.Sec), uint64(at.Mtime.Nsec)} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	w.prints[v] += siphash.Hash(0, 0, b)
 }
 
 type volIno struct {
@@ -300,9 +354,14 @@ func (w *scanWalk) dir(ctx context.Context, v int, d volume.Dir, path []vfs.Name
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	st, err := d.Stat(ctx)
+	if err != nil {
+		return err
+	}
+	w.print(v, st.Version())
 	var beneath []vfs.Name
 	var look []vfs.Name
-	err := d.List(ctx, func(e volume.Entry) bool {
+	err = d.List(ctx, func(e volume.Entry) bool {
 		if e.Type == vfs.Directory || e.Type == 0 {
 			beneath = append(beneath, e.Name)
 		}

@@ -81,7 +81,7 @@ func oneClock() func() time.Time {
 }
 
 func quietOptions() Options {
-	return Options{Policy: spread{}, Log: slog.New(slog.DiscardHandler)}
+	return Options{Policy: spread{}, Log: slog.New(slog.DiscardHandler), scanDelay: time.Hour}
 }
 
 // localShare is a share of n directories of the host.

@@ -9,6 +9,7 @@ type counters struct {
 	searches, scans     atomic.Int64
 	unmarked, rowErrors atomic.Int64
 	recalls, revoked    atomic.Int64
+	data                atomic.Int64 // reads and writes
 }
 
 // Stats is what the union has done since it was opened, and what it holds.

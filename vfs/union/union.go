@@ -78,7 +78,7 @@ type Options struct {
 	// Log gets what an operator should know. nil: slog.Default().
 	Log *slog.Logger
 
-	rowsDelay, settleDelay time.Duration // for tests
+	rowsDelay, settleDelay, scanDelay time.Duration // for tests
 }
 
 // Union is many volumes as one vfs.FS.
@@ -103,6 +103,7 @@ type Union struct {
 	files    fileTable
 	scans    scanner
 	rowQueue rowQueue
+	walks    walker
 	setRows  sync.Map // of volset to meta.VolumeSet
 	pins     pins
 	subs     subscribers
@@ -187,6 +188,7 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 		u.follow(v)
 		u.watchVolume(v)
 	}
+	u.startWalks()
 	return u, nil
 }
 
@@ -217,6 +219,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.settleDelay <= 0 {
 		o.settleDelay = settleDelay
+	}
+	if o.scanDelay <= 0 {
+		o.scanDelay = scanDelay
 	}
 	if o.Hide == nil {
 		o.Hide = []string{"lost+found"}
@@ -279,6 +284,9 @@ func (u *Union) Close() error {
 	u.roster.mu.Lock()
 	u.roster.closed = true
 	u.roster.mu.Unlock()
+	if u.walks.u != nil {
+		u.walks.cancel()
+	}
 	err := u.files.closeAll(u)
 	u.scans.wait()
 	u.stop()
