@@ -36,6 +36,7 @@ func tree(t *testing.T, dir string) []string {
 // TestAwayAtTheStart takes volume b of three away in many ways. The share opens with it away, says why,
 // and neither its place nor the list of members is touched, adoption or not (B2).
 func TestAwayAtTheStart(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	gone := func(t *testing.T, dir string) {
 		t.Helper()
 		if err := os.RemoveAll(dir); err != nil {
@@ -124,6 +125,7 @@ func TestAwayAtTheStart(t *testing.T) {
 }
 
 func TestNoVolumeIsThere(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	c := shareConfig(t, tempDir(t), "a", "b")
 	mustOpen(t, c)
 	c.Adopt = false
@@ -139,6 +141,7 @@ func TestNoVolumeIsThere(t *testing.T) {
 // TestDisksExchangeTheirPlaces: with both there the directories say which is which; with one missing as
 // well nobody guesses.
 func TestDisksExchangeTheirPlaces(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	c := shareConfig(t, tempDir(t), "a", "b", "c")
 	before := mustOpen(t, c)
 	c.Adopt = false

@@ -81,6 +81,7 @@ func subsets(c Config, f func([]Volume)) {
 // TestRemovalCutShort: once one volume has the list without c, c is out, and stays out though its own
 // marker says otherwise; before, it is a member.
 func TestRemovalCutShort(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	three := shareConfig(t, tempDir(t), "a", "b", "c")
 	two := three
 	two.Volumes = three.Volumes[:2]
@@ -109,6 +110,7 @@ func TestRemovalCutShort(t *testing.T) {
 // TestAdditionCutShort: c's own marker is first. From then on it is a member wherever it is seen, and
 // once one of the others has the list also where it is not.
 func TestAdditionCutShort(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	subsets(Config{Volumes: []Volume{{Name: "a"}, {Name: "b"}}}, func(some []Volume) {
 		for _, seen := range []bool{true, false} {
 			if seen && len(some) > 0 {
@@ -152,6 +154,7 @@ func TestAdditionCutShort(t *testing.T) {
 
 // TestModeCutShort: what one volume has counts, and the other gets it.
 func TestModeCutShort(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	subsets(Config{Volumes: []Volume{{Name: "a"}, {Name: "b"}}}, func(some []Volume) {
 		c := shareConfig(t, tempDir(t), "a", "b")
 		mustOpen(t, c)
@@ -175,6 +178,7 @@ func TestModeCutShort(t *testing.T) {
 // TestTwoHistories: volumes that never met again before the next start were changed apart from each
 // other, each while the other was away.
 func TestTwoHistories(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	c := shareConfig(t, tempDir(t), "a", "b", "c")
 	mustOpen(t, c)
 	marks := marksOf(t, c)

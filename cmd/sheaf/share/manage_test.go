@@ -96,6 +96,7 @@ func TestAddVolume(t *testing.T) {
 
 // TestAddSaysWhichDiskItIs: what must not be taken is refused by name, and not written to.
 func TestAddSaysWhichDiskItIs(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	base := tempDir(t)
 	c := shareConfig(t, base, "a", "b")
 	mustOpen(t, c)
@@ -137,6 +138,7 @@ func TestAddSaysWhichDiskItIs(t *testing.T) {
 
 // TestAddGoesOn: an addition that was cut short after the new volume's own marker is finished by saying it again.
 func TestAddGoesOn(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	base := tempDir(t)
 	c := shareConfig(t, base, "a", "b")
 	mustOpen(t, c)

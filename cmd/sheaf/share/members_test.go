@@ -86,6 +86,7 @@ func TestAddingAVolume(t *testing.T) {
 // TestAdoptionCutShort stops after each marker that a first adoption writes: what is
 // marked by then is a share, and going on makes it whole (B1).
 func TestAdoptionCutShort(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	names := []string{"a", "b", "c"}
 	for done := range len(names) + 1 {
 		base := tempDir(t)

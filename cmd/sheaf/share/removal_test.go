@@ -13,6 +13,7 @@ import (
 
 // TestRemoveVolume takes out one that is there: not as long as it holds something; then it is a plain directory.
 func TestRemoveVolume(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	c := shareConfig(t, tempDir(t), "a", "b", "c")
 	dir := c.Volumes[2].Dir
 	if err := os.WriteFile(filepath.Join(dir, "song"), nil, 0o644); err != nil {
@@ -123,6 +124,7 @@ func TestRemoveLostVolume(t *testing.T) {
 
 // TestRemovedDiskAtTheStart is not served, and said by name; the others are.
 func TestRemovedDiskAtTheStart(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	c := shareConfig(t, tempDir(t), "a", "b", "c")
 	mustOpen(t, c)
 	marks := marksOf(t, c)
