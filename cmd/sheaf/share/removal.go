@@ -19,8 +19,8 @@ type Removal struct {
 
 // Held is an object that a volume holds.
 type Held struct {
-	Path Text   `json:"path"` // in the share
-	Node string `json:"node"`
+	Path Text   `json:"path"`           // in the share
+	Node string `json:"node,omitempty"` // where it is known
 }
 
 // RemoveVolume implements Manager.
@@ -86,14 +86,6 @@ func (s *Share) mayRemove(c *candidate, r Removal) error {
 		return refuse("it is %s (%s), so what it holds cannot be seen; wait until it is back, or give it up with all it holds: sheaf volume remove %s --lost", st.Health, st.Reason, c.cfg.Name)
 	}
 	return nil
-}
-
-// held tells each what c holds, by what the share knows.
-func (s *Share) held(ctx context.Context, c *candidate, each func(Held)) error {
-	return s.union.Held(ctx, c.volumeID(), func(path string, n vfs.NodeID) bool {
-		each(Held{Text(path), n.String()})
-		return ctx.Err() == nil
-	})
 }
 
 // forget gives up c, which is away: durably first, because from then on its names are absent.

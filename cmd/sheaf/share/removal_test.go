@@ -16,6 +16,12 @@ func TestRemoveVolume(t *testing.T) {
 	t.Parallel() // it waits for the disk
 	c := shareConfig(t, tempDir(t), "a", "b", "c")
 	dir := c.Volumes[2].Dir
+	both := filepath.Join("both", "of", "them") // directories that another volume has, too
+	for _, d := range []string{filepath.Join(c.Volumes[0].Dir, both), filepath.Join(dir, both), filepath.Join(dir, "only", "empty"), filepath.Join(dir, "lost+found", "x")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(dir, "song"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +33,20 @@ func TestRemoveVolume(t *testing.T) {
 	defer client.Close()
 	if _, err := client.RemoveVolume(t.Context(), Removal{Name: "c"}, nil); err == nil || !strings.Contains(err.Error(), `"/song"`) {
 		t.Errorf("it holds something: %v", err)
+	}
+	var held []Held
+	if change, err := client.RemoveVolume(t.Context(), Removal{Name: "c", DryRun: true}, func(h Held) { held = append(held, h) }); err != nil || change.Changed {
+		t.Errorf("only looking: %+v, %v", change, err)
+	}
+	paths := map[Text]bool{}
+	for _, h := range held {
+		paths[h.Path] = true
+	}
+	if len(held) != 3 || !paths["/song"] || !paths["/only"] || !paths["/only/empty"] {
+		t.Errorf("it holds %+v", held)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "only")); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := client.RemoveVolume(t.Context(), Removal{Name: "c", Lost: true}, nil); err == nil || !strings.Contains(err.Error(), "it is there") {
 		t.Errorf("it is not lost: %v", err)
