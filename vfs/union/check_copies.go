@@ -30,7 +30,7 @@ func (c *check) directory(ctx context.Context, dirs []volume.Dir, on volset, pat
 	if len(c.judge(copies)) == 0 {
 		return node, nil
 	}
-	found, err := c.judgeQuietly(ctx, dirs, on, copies, name)
+	found, err := c.judgeQuietly(ctx, dirs, copies, name)
 	path = append(slices.Clip(path), name)
 	for _, f := range found {
 		f.Path = joined(path)
@@ -72,8 +72,15 @@ func nodesOf(copies []copySight) []vfs.NodeID {
 }
 
 // judgeQuietly is judge under the exclusive leases on all that the copies can be taken for: no call of ours is changing
-// them. Those that are found may be others than were.
-func (c *check) judgeQuietly(ctx context.Context, dirs []volume.Dir, on volset, copies []copySight, name vfs.Name) ([]Finding, error) {
+// them. Those that are found may be others than were: copies that came after the directory was listed are looked for. If the
+// share knows of one in a place that this walk did not come to nothing is told.
+func (c *check) judgeQuietly(ctx context.Context, dirs []volume.Dir, copies []copySight, name vfs.Name) ([]Finding, error) {
+	var on volset
+	for v, d := range dirs {
+		if d != nil {
+			on = on.with(v)
+		}
+	}
 	for range searches {
 		ids := nodesOf(copies)
 		wants := make([]lease.Want, 0, len(ids))
@@ -85,12 +92,34 @@ func (c *check) judgeQuietly(ctx context.Context, dirs []volume.Dir, on volset, 
 			return nil, err
 		}
 		copies, err = c.copies(ctx, dirs, on, name)
+		whole := err == nil && c.whole(copies)
 		l.Release()
-		if err != nil || slices.Equal(ids, nodesOf(copies)) {
-			return c.judge(copies), err
+		switch {
+		case err != nil || !whole:
+			return nil, err
+		case slices.Equal(ids, nodesOf(copies)):
+			return c.judge(copies), nil
 		}
 	}
 	return nil, nil // it is never the same
+}
+
+// whole reports whether copies are all that the share knows the directory to have.
+func (c *check) whole(copies []copySight) bool {
+	if len(copies) == 0 {
+		return false
+	}
+	node, _, _ := c.chosen(copies)
+	n := c.u.table.get(node)
+	if n == nil {
+		return true
+	}
+	defer n.put()
+	known := n.volumes() & c.u.online()
+	for i := range copies {
+		known = known.minus(copies[i].vol)
+	}
+	return known == 0
 }
 
 // judge tells what is wrong with the copies of a directory.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sheaf/meta"
 	"sheaf/vfs"
@@ -445,7 +446,7 @@ func TestCheckEnds(t *testing.T) {
 
 // TestCheckWhileServing: what calls do meanwhile is no finding.
 func TestCheckWhileServing(t *testing.T) {
-	s := memShare(t, 3, nil)
+	s := memShare(t, 3, func(_ int, o *volumetest.Options) { o.Now = time.Now }) // temporaries are not older than the server
 	s.newIndex(t)
 	s.open(t)
 	root := s.root(t)

@@ -189,3 +189,47 @@ func TestClonedDisk(t *testing.T) {
 		})
 	}
 }
+
+// TestDiskRenumbered takes a disk away from a running server, and puts it back under another device number: it is the same
+// volume, and every handle lives; while it is away only what lies on it is refused.
+func TestDiskRenumbered(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
+		t.Run(kind, func(t *testing.T) {
+			h := volumetest.NewHost(t, kind)
+			c := shareConfig(t, tempDir(t), "a")
+			c.Volumes = append(c.Volumes, Volume{Name: "b", Dir: h.Dir})
+			c.ProbeEvery = 10 * time.Millisecond
+			g := grow(t, c)
+			opened(t, c, func(fs vfs.FS) {
+				for _, n := range []vfs.Node{g.dir, g.onA, g.onB} {
+					if a, err := getAttr(t, fs, n); err != nil || a.Node.ID != n.ID {
+						t.Fatalf("before: %v, %v", a.Node, err)
+					}
+				}
+				back := h.Pull(t)
+				for _, n := range []vfs.Node{g.dir, g.onA} {
+					if a, err := fs.GetAttr(t.Context(), root, n); err != nil || a.Node.ID != n.ID {
+						t.Errorf("with the disk away: %v, %v", a.Node, err)
+					}
+				}
+				if a, err := fs.GetAttr(t.Context(), root, g.onB); vfs.StatusOf(err) != vfs.Jukebox && vfs.StatusOf(err) != vfs.IO && err != nil {
+					t.Errorf("what lies on the disk that is away: %v, %v", a.Node, err)
+				}
+				back()
+				for end := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
+					buf := make([]byte, 16)
+					k, _, _, err := fs.Read(t.Context(), root, g.onB, buf, 0) // not told from memory
+					if err == nil && k == len(buf) {
+						break
+					}
+					if time.Now().After(end) {
+						t.Fatalf("when the disk is back: %v", err)
+					}
+				}
+				if lookUp(t, fs, "d", "onB").ID != g.onB.ID || lookUp(t, fs, "d").ID != g.dir.ID {
+					t.Error("what came back is another")
+				}
+			})
+		})
+	}
+}

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // HostKinds are the file systems that NewHost knows.
@@ -98,10 +101,12 @@ func (h *Host) mount() (out []byte, err error) {
 		o := fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", h.lower)
 		return exec.Command("mount", "-t", "overlay", "overlay", "-o", o, h.Dir).CombinedOutput()
 	}
-	if out, err = exec.Command("losetup", "--find", "--show", h.Image).CombinedOutput(); err != nil {
-		return out, err
+	if h.Device == "" {
+		if out, err = exec.Command("losetup", "--find", "--show", h.Image).CombinedOutput(); err != nil {
+			return out, err
+		}
+		h.Device = strings.TrimSpace(string(out))
 	}
-	h.Device = strings.TrimSpace(string(out))
 	args := []string{h.Device, h.Dir}
 	if o := imageKinds[h.Kind].mount; o != "" {
 		args = append([]string{"-o", o}, args...)
@@ -110,6 +115,7 @@ func (h *Host) mount() (out []byte, err error) {
 		if more, derr := exec.Command("losetup", "--detach", h.Device).CombinedOutput(); derr != nil {
 			out = append(out, more...)
 		}
+		h.Device = ""
 	}
 	return out, err
 }
@@ -137,24 +143,59 @@ func (h *Host) Renumber(tb testing.TB) {
 	tb.Helper()
 	was := h.Device
 	h.Unmount(tb)
-	other := filepath.Join(tb.TempDir(), "other")
-	if err := os.WriteFile(other, make([]byte, 1<<20), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	for { // until the number that it had is another's
-		out, err := exec.Command("losetup", "--find", "--show", other).CombinedOutput()
+	h.mountBeside(tb, was)
+}
+
+// mountBeside mounts it from another loop device than was.
+func (h *Host) mountBeside(tb testing.TB, was string) {
+	tb.Helper()
+	attach := func(file string) string {
+		out, err := exec.Command("losetup", "--find", "--show", file).CombinedOutput()
 		if err != nil {
 			tb.Fatalf("losetup: %v\n%s", err, out)
 		}
-		d := strings.TrimSpace(string(out))
-		tb.Cleanup(func() { run(tb, "losetup", "--detach", d) })
-		h.Mount(tb)
-		if h.Device != was {
-			return
+		return strings.TrimSpace(string(out))
+	}
+	for h.Device = attach(h.Image); h.Device == was; h.Device = attach(h.Image) {
+		run(tb, "losetup", "--detach", h.Device)
+		other := filepath.Join(tb.TempDir(), "other")
+		if err := os.WriteFile(other, make([]byte, 1<<20), 0o600); err != nil {
+			tb.Fatal(err)
 		}
-		h.Unmount(tb)
+		d := attach(other) // so that the number is another's
+		tb.Cleanup(func() { run(tb, "losetup", "--detach", d) })
+	}
+	h.Mount(tb)
+}
+
+// Pull takes an image away while it is in use: its name goes at once, the file system when nobody has anything of it open
+// any more. That is waited for, as the image must not be mounted twice. The result mounts it again, from another device.
+func (h *Host) Pull(tb testing.TB) (back func()) {
+	tb.Helper()
+	was := h.Device
+	run(tb, "umount", "--lazy", h.Dir)
+	for end := time.Now().Add(pullPatience); ; time.Sleep(time.Millisecond) {
+		f, err := os.OpenFile(was, os.O_RDONLY|unix.O_EXCL, 0) // refused for a block device that is mounted
+		if err == nil {
+			if err := f.Close(); err != nil {
+				tb.Fatal(err)
+			}
+			break
+		}
+		if time.Now().After(end) {
+			tb.Fatalf("%s is still mounted %v after it was taken away: %v", was, pullPatience, err)
+		}
+	}
+	run(tb, "losetup", "--detach", was)
+	h.Device = ""
+	return func() {
+		tb.Helper()
+		h.mountBeside(tb, was)
 	}
 }
+
+// pullPatience is how long Pull waits for those who have something open.
+const pullPatience = time.Minute
 
 // Clone mounts a copy of the image, block for block, beside it. The original must not be changing.
 func (h *Host) Clone(tb testing.TB) *Host {
