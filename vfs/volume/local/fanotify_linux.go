@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -40,28 +39,17 @@ type fanotify struct {
 	limit int // of events in the queue
 }
 
-// watchFanotify begins a watch and sees by a trial that it tells what is wanted: events with
+// watchFanotify begins a watch, or takes part in one, and sees by a trial that it tells what is wanted: events with
 // handles that can be read, and whose process did it.
 func (v *Volume) watchFanotify(sink volume.WatchSink) (volume.Watch, error) {
-	fd, err := fanotifyInit(unix.FAN_UNLIMITED_QUEUE)
+	m, err := v.joinFanout(sink)
 	if err != nil {
 		return nil, err
 	}
-	w := &fanotify{stream: newStream(fd, "fanotify", sink), magic: v.host.magic, sub: v.host.sub, pid: int32(os.Getpid()), limit: fanotifyQueueMax}
-	w.take, w.behind = w.tell, w.checkQueue
-	err = again(func() error {
-		return unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, fanotifyMask, v.root.fd, "")
-	})
-	if err == nil && !v.caps.ReadOnly {
-		if err = v.provoke(); err == nil {
-			err = w.try(func(events []byte) (bool, error) { return w.saw(events, v.privateKey.Ino) })
-		}
+	if err := m.try(v); err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
-	if err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	w.start()
-	return w, nil
+	return m, nil
 }
 
 // fanotifyInit asks for the handles of what an event is about, which kernels before 5.17 tell of
@@ -109,15 +97,6 @@ func (w *fanotify) tell(events []byte) error {
 			w.sink.Changed(n)
 		}
 	})
-}
-
-// saw reports whether a change of ours to the directory ino is among events.
-func (w *fanotify) saw(events []byte, ino uint64) (found bool, err error) {
-	err = parseFanotify(events, func(e *fanEvent) {
-		n, _ := w.news(e)
-		found = found || n.Own && n.Ino == ino
-	})
-	return found, err
 }
 
 // checkQueue keeps the kernel's queue bounded: what is not read in time is given up with the watch.
