@@ -128,6 +128,9 @@ func (c *check) judge(copies []copySight) (found []Finding) {
 		return nil
 	}
 	node, home, newest := c.chosen(copies)
+	if !slices.ContainsFunc(copies, func(s copySight) bool { return s.verdict != markNone }) {
+		return []Finding{{Kind: FindUnmarked, Note: true, Node: node, What: "it is on several volumes, and nobody has looked at it yet", Repair: "its copies are marked, as at the first look-up"}}
+	}
 	homes, unmarked := 0, false
 	for i := range copies {
 		s := &copies[i]

@@ -173,7 +173,7 @@ func copyDamages() []damage {
 		}
 	}
 	return []damage{
-		{name: "directories that were never looked at", found: []FindingKind{FindUnmarked, FindUnmarked}, do: func(t *testing.T, x *damaged) {
+		{name: "directories that were never looked at", found: []FindingKind{FindUnmarked}, do: func(t *testing.T, x *damaged) {
 			plant(t, x.mems[0].Root(), "new", vfs.Directory)
 			plant(t, x.mems[1].Root(), "new", vfs.Directory)
 		}},
@@ -430,6 +430,38 @@ func TestCheckUnreadable(t *testing.T) {
 	}
 	if kinds[FindUnreadable] == 0 || kinds[FindUnknown] != 1 {
 		t.Errorf("found %v", kinds)
+	}
+}
+
+// TestCheckWithAVolumeAway: what lies on a volume that is away is not looked at, and that is said; nothing that it could
+// explain is a fault, and it is clean when the volume is back.
+func TestCheckWithAVolumeAway(t *testing.T) {
+	s, _, _ := clash(t)
+	d := s.mk(t, s.root(t), "d", vfs.Directory)
+	for i := range 12 { // on all volumes, in turn
+		s.mk(t, d.Node, fmt.Sprint(i), vfs.Regular)
+	}
+	s.pull(t, 0)
+	sum, err := s.u.Check(t.Context(), CheckOptions{Repair: true, Report: func(f Finding) { t.Errorf("%+v", f) }})
+	must(t, err)
+	if len(sum.Unchecked) != 1 || sum.Unchecked["v0"] == "" || sum.Clean() {
+		t.Errorf("%+v", sum)
+	}
+	s.put(t, 0)
+	s.wantClean(t)
+}
+
+// TestCheckTellsHowFar: who waits sees each phase begin or pass, and numbers that only grow.
+func TestCheckTellsHowFar(t *testing.T) {
+	x := newDamaged(t)
+	var told []CheckProgress
+	sum, err := x.u.Check(t.Context(), CheckOptions{Progress: func(p CheckProgress) { told = append(told, p) }})
+	must(t, err)
+	if len(told) == 0 || told[0].Phase != "private" {
+		t.Fatalf("told %+v", told)
+	}
+	if sum.Directories != 3 || sum.Objects != 2 || sum.Rows != 4 || !sum.Clean() {
+		t.Errorf("%+v", sum)
 	}
 }
 

@@ -30,6 +30,26 @@
 // Locate says the inode is gone or every volume was walked to the end, and no name moved
 // meanwhile; it is remembered, because ids never come again.
 //
+// # Identity under attack
+//
+// An id is of an inode, by facts that a volume never gives twice, or it is written beside one in a mark that says
+// which inode it was written for. So:
+//
+//	a mark that was copied       is not believed: the copy has the id of its own birth
+//	a restored backup            what the program replaced is another object, its handles are Stale; what it left in its
+//	                             place is what it was
+//	a copy of one directory that loses the others' mark and is a directory of its own (ownID); handles follow the home
+//	was moved away               copy
+//	a volume that was copied     decision 6
+//	a volume without generations gets fresh ids, written beside, for what has an identity of an object that is known to
+//	                             be gone (spent); what another process replaces within one tick of the clock cannot be told
+//	                             apart: the volume counts as weak
+//	two objects, one fileid      the second gets a fresh id (freshID)
+//	several objects, one name    a conflict: the first has the name and keeps it (pins), also while its volume is away;
+//	                             what the share shows of the others is found by its pin then (askLoser)
+//
+// Check (check.go) looks for all that is not so.
+//
 // # Freshness
 //
 // Attributes are told from memory for Options.Trust after the volume was asked, a name

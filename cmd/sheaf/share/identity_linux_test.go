@@ -1,9 +1,13 @@
 package share
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -232,4 +236,29 @@ func TestDiskRenumbered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWeakIdentityIsSaid: a file system without generations is served, and what that means is said.
+func TestWeakIdentityIsSaid(t *testing.T) {
+	h := volumetest.NewHost(t, "overlay")
+	c := shareConfig(t, tempDir(t), "a")
+	c.Volumes = append(c.Volumes, Volume{Name: "weak", Dir: h.Dir})
+	var log bytes.Buffer
+	s, err := Open(t.Context(), c, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Volumes(t.Context())
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if all[1].Identity != "weak" {
+		t.Errorf("%+v", all)
+	}
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "volume=weak") && strings.Contains(line, "may lead to a newer one") {
+			return
+		}
+	}
+	t.Errorf("the log does not say what it means:\n%s", &log)
 }
