@@ -63,10 +63,9 @@ type Finding struct {
 type CheckOptions struct {
 	// Repair does what the findings' Repair says. It takes nothing away that is not proved to be of no use.
 	Repair bool
-	// Report gets each finding, one at a time. It may be called while leases are held: it must not use the
-	// Union. Nil: they are counted only.
+	// Report gets each finding, one at a time; the Check waits for it, and holds no lease. Nil: they are counted only.
 	Report func(Finding)
-	// Progress is called about once a second, under the same conditions. Nil: nobody looks.
+	// Progress is called about once a second, and must not wait. Nil: nobody looks.
 	Progress func(CheckProgress)
 }
 
@@ -148,15 +147,26 @@ func (c *check) progress(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// say reports a finding. repair, if there is one, is done if that is wanted; it says what it does in f.Repair.
+// say mends and tells.
 func (c *check) say(f Finding, repair func() error) {
-	if c.o.Repair && repair != nil {
-		if err := repair(); err != nil {
-			f.Err = err
-		} else {
-			f.Repaired = true
-		}
+	c.mend(&f, repair)
+	c.tell(f)
+}
+
+// mend does repair, if there is one and that is wanted; f.Repair says what it does.
+func (c *check) mend(f *Finding, repair func() error) {
+	if !c.o.Repair || repair == nil {
+		return
 	}
+	if err := repair(); err != nil {
+		f.Err = err
+	} else {
+		f.Repaired = true
+	}
+}
+
+// tell reports a finding. No lease may be held: who gets it may take his time.
+func (c *check) tell(f Finding) {
 	c.sum.Findings++
 	c.sum.Kinds[f.Kind]++
 	switch {

@@ -76,12 +76,22 @@ func (c *check) namesOfRows(node vfs.NodeID) (map[meta.VolumeID][]string, error)
 	return names, nil
 }
 
-// falseProof looks at one copy again, under the directory's lease and while nobody writes its rows, and reports if the index
-// still proves other names than it has.
+// falseProof looks at one copy again, and reports if the index still proves other names than it has.
 func (c *check) falseProof(ctx context.Context, node vfs.NodeID, v *vol, d volume.Dir, path []vfs.Name) error {
+	f := Finding{Kind: FindListing, Volume: v.name, Path: joined(path), Node: node, What: "the index proves that it holds other names than it does",
+		Repair: "what the index says of the directory is dropped, and it is listed anew"}
+	there, err := c.falseStill(ctx, node, v, d, len(path) == 0, &f)
+	if there {
+		c.tell(f)
+	}
+	return err
+}
+
+// falseStill does that, and mends it, under the directory's lease and while nobody writes its rows.
+func (c *check) falseStill(ctx context.Context, node vfs.NodeID, v *vol, d volume.Dir, isRoot bool, f *Finding) (bool, error) {
 	l, err := c.u.leases.Acquire(ctx, lease.Node(node, lease.Exclusive))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.Release()
 	n := c.u.table.get(node)
@@ -90,38 +100,51 @@ func (c *check) falseProof(ctx context.Context, node vfs.NodeID, v *vol, d volum
 		n.rows.write.Lock()
 		defer n.rows.write.Unlock()
 	}
-	copies, err := c.u.opt.Index.Copies(node)
-	if err != nil {
-		return nil
+	at, proved := c.provedAt(node, v)
+	if !proved {
+		return false, nil
 	}
-	i := slices.IndexFunc(copies, func(k meta.DirCopy) bool { return k.Volume == meta.VolumeID(v.id) && k.Proof })
-	if i < 0 {
-		return nil
-	}
-	at := volume.Version{Ino: copies[i].Version.Ino, Ctime: copies[i].Version.Ctime, Mtime: copies[i].Version.Mtime}
 	before, err := d.Stat(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	list, err := listAll(ctx, d)
 	if err != nil {
-		return err
+		return false, err
 	}
 	after, err := d.Stat(ctx)
 	if err != nil || before.Version() != at || after.Version() != at {
-		return err
+		return false, err
 	}
-	if len(path) == 0 {
+	rows, err := c.namesOfRows(node)
+	if err != nil || slices.Equal(rows[meta.VolumeID(v.id)], namesOf(c.shown(list, isRoot))) {
+		return false, nil
+	}
+	c.mend(f, func() error { return c.u.voidRows(ctx, node, n) })
+	return true, nil
+}
+
+// provedAt is the version at which the index proves the names of a copy, if it does.
+func (c *check) provedAt(node vfs.NodeID, v *vol) (volume.Version, bool) {
+	copies, err := c.u.opt.Index.Copies(node)
+	if err != nil {
+		return volume.Version{}, false // found by meta's check
+	}
+	for _, k := range copies {
+		if k.Proof && k.Volume == meta.VolumeID(v.id) {
+			return volume.Version{Ino: k.Version.Ino, Ctime: k.Version.Ctime, Mtime: k.Version.Mtime}, true
+		}
+	}
+	return volume.Version{}, false
+}
+
+// shown is a listing in the order of names, without what the share does not show of a volume's root.
+func (c *check) shown(list []volume.Entry, isRoot bool) []volume.Entry {
+	if isRoot {
 		list = slices.DeleteFunc(list, func(e volume.Entry) bool { return c.u.hidden(c.u.root, e.Name) })
 	}
 	slices.SortFunc(list, func(a, b volume.Entry) int { return strings.Compare(a.Name.String(), b.Name.String()) })
-	rows, err := c.namesOfRows(node)
-	if err != nil || slices.Equal(rows[meta.VolumeID(v.id)], namesOf(list)) {
-		return nil
-	}
-	c.say(Finding{Kind: FindListing, Volume: v.name, Path: joined(path), Node: node, What: "the index proves that it holds other names than it does",
-		Repair: "what the index says of the directory is dropped, and it is listed anew"}, func() error { return c.u.voidRows(ctx, node, n) })
-	return nil
+	return list
 }
 
 // voidRows makes the index forget what it says of the copies of a directory, and memory, where it is n, what it knows of its names.

@@ -56,21 +56,32 @@ func (c *check) row(ctx context.Context, row *meta.Node) error {
 	if wrong == "" || err != nil {
 		return c.rowError(ctx, row, err)
 	}
+	f := Finding{Kind: FindRow, Note: true, Node: row.ID, Path: row.Places[0].Name.String(), Repair: "it is forgotten, and learned anew"}
+	there, err := c.rowStill(ctx, row, &f)
+	if there {
+		c.tell(f)
+	}
+	return c.rowError(ctx, row, err)
+}
+
+// rowStill looks at it again, and mends it, while no call of ours changes the node.
+func (c *check) rowStill(ctx context.Context, row *meta.Node, f *Finding) (bool, error) {
 	l, err := c.u.leases.Acquire(ctx, lease.Node(row.ID, lease.Exclusive))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.Release()
 	now, ok, err := c.u.opt.Index.Node(row.ID)
 	if err != nil || !ok {
-		return nil // corrupt rows were found above
+		return false, nil // corrupt rows were found above
 	}
-	if wrong, err = c.wrongRow(ctx, &now); wrong == "" || err != nil {
-		return c.rowError(ctx, row, err)
+	wrong, err := c.wrongRow(ctx, &now)
+	if wrong == "" || err != nil {
+		return false, err
 	}
-	c.say(Finding{Kind: FindRow, Note: true, Node: row.ID, Path: row.Places[0].Name.String(), What: "the index says of this node what is not so: " + wrong, Repair: "it is forgotten, and learned anew"},
-		func() error { return c.u.opt.Index.DeleteNode(ctx, row.ID) })
-	return nil
+	f.What = "the index says of this node what is not so: " + wrong
+	c.mend(f, func() error { return c.u.opt.Index.DeleteNode(ctx, row.ID) })
+	return true, nil
 }
 
 // rowError is an error that came of looking at a row. Only the end of the Check is one of its own.
@@ -81,8 +92,9 @@ func (c *check) rowError(ctx context.Context, row *meta.Node, err error) error {
 	if m := (*moved)(nil); errors.As(err, &m) || errors.Is(err, errNoCopy) {
 		return nil // a directory on the way is looked for when it is needed
 	}
-	v := c.u.volumeByID(volume.ID(row.Copies[0].Volume))
-	c.unreadable(v, row.Places[0].Name.String(), err)
+	if v := c.u.volumeByID(volume.ID(row.Copies[0].Volume)); v != nil { // else it was removed meanwhile
+		c.unreadable(v, row.Places[0].Name.String(), err)
+	}
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"sheaf/vfs"
 	"sheaf/vfs/lease"
@@ -61,11 +60,7 @@ func (c *check) dir(ctx context.Context, node vfs.NodeID, dirs []volume.Dir, pat
 			c.missed(ctx, v, path, err)
 			continue
 		}
-		if len(path) == 0 {
-			list = slices.DeleteFunc(list, func(e volume.Entry) bool { return c.u.hidden(c.u.root, e.Name) })
-		}
-		slices.SortFunc(list, func(a, b volume.Entry) int { return strings.Compare(a.Name.String(), b.Name.String()) })
-		lists[v] = list
+		lists[v] = c.shown(list, len(path) == 0)
 	}
 	if err := c.listing(ctx, node, dirs, lists, path); err != nil {
 		c.missed(ctx, c.firstOf(dirs), path, err)
@@ -273,21 +268,28 @@ func (c *check) oddMark(ctx context.Context, d volume.Dir, s copySight, path []v
 	if s.verdict == markForeign {
 		f.Kind, f.What, f.Repair = FindForeignMark, "its mark is none of this share; it is not believed", ""
 	}
+	there, err := c.oddStill(ctx, d, s, name, &f)
+	if there {
+		c.tell(f)
+	}
+	return err
+}
+
+// oddStill looks at it again, and mends it, while no call of ours changes it.
+func (c *check) oddStill(ctx context.Context, d volume.Dir, s copySight, name vfs.Name, f *Finding) (bool, error) {
 	l, err := c.u.leases.Acquire(ctx, lease.Node(s.node.ID, lease.Exclusive))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.Release()
 	again, err := c.sight(ctx, s.vol, d, name)
 	if err != nil || again.id != s.id || again.verdict != s.verdict {
-		return err
+		return false, err
 	}
-	if s.verdict == markForeign {
-		c.say(f, nil)
-		return nil
+	if s.verdict == markCopied {
+		c.mend(f, func() error { return d.SetMarkAt(ctx, name, s.id.Key, nil) })
 	}
-	c.say(f, func() error { return d.SetMarkAt(ctx, name, s.id.Key, nil) })
-	return nil
+	return true, nil
 }
 
 // marked is where an object with a believed mark was seen first.
