@@ -14,10 +14,13 @@ RACE = $(if $(shell command -v "$$($(GO) env CC)"),-race)
 TIMEOUT ?= 40m
 FUZZTIME ?= 10m
 COUNT ?= 10
+PROOFS ?=
+KILLS ?= 1000
+CUTS ?= 50
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e vet lint fuzz bench microbench cover vuln
+.PHONY: help all build run test e2e proofs crash vet lint fuzz bench microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +41,12 @@ test: ## all tests, in random order; kernel mounts where the host can
 
 e2e: ## the kernel-mount tests alone, none skipped
 	SHEAF_E2E_REQUIRED=1 $(GO) test -v -count=1 -timeout $(TIMEOUT) ./tests/e2e/...
+
+proofs: ## each flush left out of the code, and noticed; PROOFS=all for more of it
+	SHEAF_PROOFS=$(PROOFS) $(GO) test -v -count=1 -timeout $(TIMEOUT) -run TestEveryFlushIsNeeded ./vfs/union
+
+crash: ## the server killed KILLS times, its file systems cut off CUTS times each
+	SHEAF_CRASH_KILLS=$(KILLS) SHEAF_CRASH_CUTS=$(CUTS) $(GO) test -v -count=1 -timeout $(TIMEOUT) ./tests/crash
 
 vet: ## go vet, also for the systems nobody runs the tests on every day
 	$(GO) vet ./...

@@ -43,6 +43,7 @@ type Server struct {
 	Mount string
 
 	tb     testing.TB
+	state  string
 	args   []string
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -59,7 +60,7 @@ func Start(tb testing.TB, o Options) *Server {
 	if o.Export == "" {
 		o.Export = "/ *(rw,no_root_squash,insecure)"
 	}
-	s := &Server{tb: tb, Port: freePort(tb), log: &logBuffer{}}
+	s := &Server{tb: tb, state: o.State, Port: freePort(tb), log: &logBuffer{}}
 	s.args = []string{
 		"serve", "--adopt", "--state", o.State, "--export", o.Export,
 		"--listen", fmt.Sprintf("127.0.0.1:%d", s.Port),
@@ -165,6 +166,16 @@ func (s *Server) end(sig syscall.Signal) error {
 		return fmt.Errorf("the server ended with %v after SIGTERM", s.cmd.ProcessState)
 	}
 	return nil
+}
+
+// Ask runs another command of sheaf on the same share, and gives what it printed.
+func (s *Server) Ask(command string, args ...string) (string, error) {
+	binary, err := buildOnce()
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(binary, append([]string{command, "--state", s.state}, args...)...).CombinedOutput()
+	return string(out), err
 }
 
 // Pid is the server's process id, for tests that look at its memory or descriptors.
