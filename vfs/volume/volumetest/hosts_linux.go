@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // HostKinds are the file systems that NewHost knows.
@@ -175,7 +173,7 @@ func (h *Host) Pull(tb testing.TB) (back func()) {
 	was := h.Device
 	run(tb, "umount", "--lazy", h.Dir)
 	for end := time.Now().Add(pullPatience); ; time.Sleep(time.Millisecond) {
-		f, err := os.OpenFile(was, os.O_RDONLY|unix.O_EXCL, 0) // refused for a block device that is mounted
+		f, err := os.OpenFile(was, os.O_RDONLY|os.O_EXCL, 0) // refused for a block device that is mounted
 		if err == nil {
 			if err := f.Close(); err != nil {
 				tb.Fatal(err)
