@@ -1,12 +1,14 @@
 package share
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
 
@@ -87,5 +89,65 @@ func TestVolumeGoesAndComes(t *testing.T) {
 	waitFor(t, s, "a", online(1))
 	if got := s.members.find("b").vol.State(); got.Health != volume.Online {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestVolumeHangs: one of three volumes hangs. Who asks for what lies there is told to ask again, who does not is
+// served, its status says what is the matter, and all is well when it goes on.
+func TestVolumeHangs(t *testing.T) {
+	cfg := shareConfig(t, tempDir(t), "a", "b", "c")
+	cfg.VolumeDeadline, cfg.ProbeEvery, cfg.OfflineWait = time.Second, 100*time.Millisecond, wait
+	s, disks := slowly(t, cfg)
+	closed := false
+	defer func() {
+		if !closed {
+			t.Error(s.Close())
+		}
+	}()
+	ctx, who := t.Context(), vfs.Superuser
+	nodes := map[string]vfs.Node{} // by the volume that has it
+	for i := 0; len(nodes) < 3; i++ {
+		if i == 1000 {
+			t.Fatalf("new files come only to %d of the volumes", len(nodes))
+		}
+		name := fmt.Sprintf("f%d", i)
+		n := makeFile(t, s, name)
+		w, err := s.Where(ctx, name, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[w.Places[0].Volume] = n
+	}
+	release := disks["b"].Hang()
+	_, err := s.FS().GetAttr(ctx, who, nodes["b"])
+	for err == nil { // it was known; not for long
+		time.Sleep(cfg.Trust / 4)
+		_, err = s.FS().GetAttr(ctx, who, nodes["b"])
+	}
+	if vfs.StatusOf(err) != vfs.Jukebox {
+		t.Errorf("%v of an object on a volume that hangs", err)
+	}
+	v := waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "slow" })
+	if !strings.Contains(v.Reason, "has not come back for") || v.Hung == 0 || v.Refused == 0 || v.Total != 0 {
+		t.Errorf("%+v", v)
+	}
+	for _, name := range []string{"a", "c"} {
+		began := time.Now()
+		if _, _, err := s.FS().Write(ctx, who, nodes[name], []byte("text"), 0, vfs.FileSync); err != nil {
+			t.Errorf("on %s: %v", name, err)
+		}
+		if took := time.Since(began); took > wait/2 {
+			t.Errorf("a write on %s took %s", name, took)
+		}
+	}
+	release()
+	waitFor(t, s, "b", func(v *VolumeStatus) bool { return v.State == "online" && v.Attached == 1 && v.Hung == 0 })
+	until(t, "what lies there is answered", func() bool {
+		_, err := s.FS().GetAttr(ctx, who, nodes["b"])
+		return err == nil
+	})
+	closed = true
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
