@@ -97,6 +97,7 @@ type Caps struct {
 	Durable        bool          // Sync does what doc.go says
 	Chown          bool          // files can be given to any uid (the server is privileged)
 	Locate         bool          // Volume.Locate works
+	StatNow        bool          // Stat of an open Dir or File never waits for storage
 	ReadOnly       bool          // the file system is mounted read-only
 	Quiet          time.Duration // 0: directory versions are exact; else the age from which they can be believed
 	MaxFileSize    uint64        // bytes

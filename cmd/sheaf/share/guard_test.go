@@ -1,7 +1,6 @@
 package share
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,8 +94,14 @@ func TestVolumeGoesAndComes(t *testing.T) {
 // TestVolumeHangs: one of three volumes hangs. Who asks for what lies there is told to ask again, who does not is
 // served, its status says what is the matter, and all is well when it goes on.
 func TestVolumeHangs(t *testing.T) {
-	cfg := shareConfig(t, tempDir(t), "a", "b", "c")
+	base := tempDir(t)
+	cfg := shareConfig(t, base, "a", "b", "c")
 	cfg.VolumeDeadline, cfg.ProbeEvery, cfg.OfflineWait = time.Second, 100*time.Millisecond, wait
+	for _, name := range []string{"a", "b", "c"} {
+		if err := os.WriteFile(filepath.Join(base, name, "on-"+name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s, disks := slowly(t, cfg)
 	closed := false
 	defer func() {
@@ -105,21 +110,20 @@ func TestVolumeHangs(t *testing.T) {
 		}
 	}()
 	ctx, who := t.Context(), vfs.Superuser
+	root, err := s.FS().Root(ctx, who)
+	if err != nil {
+		t.Fatal(err)
+	}
 	nodes := map[string]vfs.Node{} // by the volume that has it
-	for i := 0; len(nodes) < 3; i++ {
-		if i == 1000 {
-			t.Fatalf("new files come only to %d of the volumes", len(nodes))
-		}
-		name := fmt.Sprintf("f%d", i)
-		n := makeFile(t, s, name)
-		w, err := s.Where(ctx, name, false)
+	for name := range disks {
+		a, _, err := s.FS().Lookup(ctx, who, root.Node, vfs.MustName("on-"+name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes[w.Places[0].Volume] = n
+		nodes[name] = a.Node
 	}
 	release := disks["b"].Hang()
-	_, err := s.FS().GetAttr(ctx, who, nodes["b"])
+	_, err = s.FS().GetAttr(ctx, who, nodes["b"])
 	for err == nil { // it was known; not for long
 		time.Sleep(cfg.Trust / 4)
 		_, err = s.FS().GetAttr(ctx, who, nodes["b"])

@@ -44,6 +44,13 @@ func New(v volume.Volume, seed uint64) *Volume {
 	return d
 }
 
+// Caps are the volume's, but for what may wait now.
+func (d *Volume) Caps() volume.Caps {
+	c := d.Volume.Caps()
+	c.StatNow = false
+	return c
+}
+
 // Set replaces all rules; of several that fit the first counts. None: nothing is delayed. What
 // waits goes on waiting.
 func (d *Volume) Set(rules ...Rule) {

@@ -120,6 +120,25 @@ func (c *call) wait(ctx context.Context, k *kind) (*slot, error) {
 	}
 }
 
+// now enters a call that never waits for the host, and so needs no turn; leaveNow ends it.
+func (c *call) now() error {
+	if c.o == nil || c.gt.o != c.o {
+		return c.refuse(c.gt)
+	}
+	if c.o.calls.Add(1) <= 0 {
+		c.o.leave()
+		return c.refuse(c.g.gate.Load())
+	}
+	return nil
+}
+
+func (c *call) leaveNow(err error) {
+	if err != vfs.Again { //nolint:errorlint // it comes bare
+		c.o.note(err)
+	}
+	c.o.leave()
+}
+
 // exit is the end of a call that the caller made itself.
 func (c *call) exit(s *slot, err error) error {
 	c.o.note(err)

@@ -66,10 +66,27 @@ type identified struct {
 	id volume.Identity
 }
 
-// Stat is made by a worker.
+// Stat is made by a worker, unless it never waits.
 func (d *dir) Stat(ctx context.Context) (volume.Stat, error) {
 	c, in := d.at(volume.OpStat)
+	if c.o != nil && c.o.statNow {
+		return statNow(ctx, &c, in)
+	}
 	return look(ctx, c, func(ctx context.Context) (volume.Stat, error) { return in.Stat(ctx) }, nil)
+}
+
+// stater is a Dir or a File.
+type stater interface {
+	Stat(ctx context.Context) (volume.Stat, error)
+}
+
+func statNow(ctx context.Context, c *call, in stater) (volume.Stat, error) {
+	if err := c.now(); err != nil {
+		return volume.Stat{}, err
+	}
+	st, err := in.Stat(ctx)
+	c.leaveNow(err)
+	return st, err
 }
 
 // Identify is made by a worker.

@@ -31,7 +31,8 @@
 // A changing call and a flush are made by their caller, who is answered with what they did: that
 // may be late, but it is the truth. Such a call that gets AwayError has not begun.
 //
-// File.ReadNow is made at once; ReadAt tries it first, since a worker cannot be given the caller's
+// File.ReadNow is made at once, and so is Stat of what is open where that never waits
+// (volume.Caps.StatNow); ReadAt tries it first, since a worker cannot be given the caller's
 // buffer. List gives its entries to the caller in batches, each with the deadline of a call.
 // Close of a Dir or File is made in the background: it may wait, and who closes may be a
 // call that evicts what another volume needs no more.

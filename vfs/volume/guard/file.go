@@ -19,9 +19,13 @@ func (f *file) at(op volume.Op) call {
 	return call{g: f.g, op: op, gt: f.g.gate.Load(), o: f.held.o, h: f.held}
 }
 
-// Stat is made by a worker.
+// Stat is made by a worker, unless it never waits.
 func (f *file) Stat(ctx context.Context) (volume.Stat, error) {
-	return look(ctx, f.at(volume.OpFStat), func(ctx context.Context) (volume.Stat, error) { return f.f.Stat(ctx) }, nil)
+	c := f.at(volume.OpFStat)
+	if c.o.statNow {
+		return statNow(ctx, &c, f.f)
+	}
+	return look(ctx, c, func(ctx context.Context) (volume.Stat, error) { return f.f.Stat(ctx) }, nil)
 }
 
 // buffers are for reads whose caller may leave while the host still writes into them.
@@ -58,18 +62,11 @@ func (f *file) ReadAt(ctx context.Context, buf []byte, off int64) (int, error) {
 // ReadNow is made at once: by its contract it never waits.
 func (f *file) ReadNow(buf []byte, off int64) (int, error) {
 	c := f.at(volume.OpReadNow)
-	if c.gt.o != c.o {
-		return 0, c.refuse(c.gt)
-	}
-	if c.o.calls.Add(1) <= 0 {
-		c.o.leave()
-		return 0, c.refuse(f.g.gate.Load())
+	if err := c.now(); err != nil {
+		return 0, err
 	}
 	n, err := f.f.ReadNow(buf, off)
-	if err != nil && err != vfs.Again { //nolint:errorlint // the fast path
-		c.o.note(err)
-	}
-	c.o.leave()
+	c.leaveNow(err)
 	return n, err
 }
 

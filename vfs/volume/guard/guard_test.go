@@ -129,7 +129,10 @@ func bubble(t *testing.T, change func(*Options), f func(t *testing.T, h *host, g
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost()
 		g := h.guard(change)
-		defer closeGuard(t, g, h.Mem)
+		defer func() {
+			synctest.Wait() // what is of former openings is closed
+			closeGuard(t, g, h.Mem)
+		}()
 		f(t, h, g)
 	})
 }
@@ -695,4 +698,41 @@ func TestList(t *testing.T) {
 		}
 		h.setGone(nil)
 	})
+}
+
+// TestStatNow: what never waits is made at once, through the same gate as everything else.
+func TestStatNow(t *testing.T) {
+	m := volumetest.NewMem(volumetest.Options{})
+	var gone atomic.Bool
+	g := New(Options{
+		Name: "disk", ID: m.ID(), First: m, ProbeEvery: time.Millisecond,
+		Present: func(context.Context, volume.Volume) error {
+			if gone.Load() {
+				return volume.ErrGone
+			}
+			return nil
+		},
+	})
+	f := create(t, g.Root(), "f", "x")
+	if st, err := f.Stat(t.Context()); err != nil || st.Size != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if st, err := g.Root().Stat(t.Context()); err != nil || st.Type != vfs.Directory {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if n := g.current.idle.Load(); n != 0 {
+		t.Errorf("%d workers were needed", n)
+	}
+	gone.Store(true)
+	for deadline := time.Now().Add(time.Minute); g.State().Health != volume.Away; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not noticed")
+		}
+	}
+	_, err := f.Stat(t.Context())
+	wantAway(t, err, volume.OpFStat, volume.Away, vfs.Jukebox)
+	_, err = g.Root().Stat(t.Context())
+	wantAway(t, err, volume.OpStat, volume.Away, vfs.Jukebox)
+	ok(t, f.Close())
+	closeGuard(t, g, m)
 }

@@ -35,6 +35,7 @@ type opening struct {
 	n             uint64 // State.Attached
 	vol           volume.Volume
 	root, private volume.Dir
+	statNow       bool // see volume.Caps
 
 	kinds [kinds]kind
 	jobs  chan job     // to idle workers; closed by finish
@@ -72,7 +73,7 @@ type kind struct {
 }
 
 func newOpening(g *Volume, v volume.Volume, n uint64) *opening {
-	o := &opening{g: g, n: n, vol: v, root: v.Root(), private: v.Private(), jobs: make(chan job), finished: make(chan struct{})}
+	o := &opening{g: g, n: n, vol: v, root: v.Root(), private: v.Private(), statNow: v.Caps().StatNow, jobs: make(chan job), finished: make(chan struct{})}
 	deadline := int64((g.o.Deadline+g.tick-1)/g.tick) + 1 // the first tick may come at once
 	o.kinds[reads].init(g.o.Workers, deadline)
 	o.kinds[changes].init(g.o.Workers, deadline)

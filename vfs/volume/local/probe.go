@@ -36,6 +36,7 @@ func (v *Volume) probe() error {
 		return v.fault("probe", v.path, err)
 	}
 	v.caps.StrongIdentity = v.strong(&r)
+	v.caps.StatNow = v.statNow()
 	v.caps.Locate = v.canLocate(v.identity(&r))
 	v.maker = uint32(os.Geteuid())
 	if err := v.findSidecars(); err != nil {

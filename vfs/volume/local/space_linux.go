@@ -34,6 +34,17 @@ func (v *Volume) linkMax() uint32 {
 	}
 }
 
+// statNow: these answer from the inode in memory, without a lock that is held during I/O (ext4_getattr,
+// xfs_vn_getattr, btrfs_getattr, shmem_getattr of Linux 6.18). Others may ask a server.
+func (v *Volume) statNow() bool {
+	switch v.host.magic {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return true
+	default:
+		return false
+	}
+}
+
 func (v *Volume) readOnly() bool {
 	var fs unix.Statfs_t
 	return unix.Fstatfs(v.root.fd, &fs) == nil && fs.Flags&unix.ST_RDONLY != 0

@@ -278,6 +278,9 @@ func (v *Volume) strong(r *ref) bool { return v.identity(r).Gen != 0 || neverReu
 // linkMax is LINK_MAX of <sys/syslimits.h>.
 func (v *Volume) linkMax() uint32 { return 32767 }
 
+// statNow: it is not known of any file system here.
+func (v *Volume) statNow() bool { return false }
+
 func (v *Volume) readOnly() bool {
 	var fs unix.Statfs_t
 	return unix.Fstatfs(v.root.fd, &fs) == nil && fs.Flags&unix.MNT_RDONLY != 0

@@ -98,6 +98,7 @@ func mount(o Options, d *disk) *Mem {
 	m.caps = volume.Caps{
 		StrongIdentity: !o.Weak, InPlace: true, Links: true, Symlinks: true, Special: true, Marks: true,
 		ACLs: true, NoReplace: true, Durable: true, Chown: true, Locate: true, Quiet: o.Quiet,
+		StatNow:     o.Fault == nil, // a Fault may wait
 		MaxFileSize: math.MaxInt64, LinkMax: 65000, NameMax: vfs.NameMax, TimeDelta: vfs.Time{Nsec: 1},
 	}
 	if o.Caps != nil {
