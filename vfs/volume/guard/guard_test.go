@@ -734,5 +734,10 @@ func TestStatNow(t *testing.T) {
 	_, err = g.Root().Stat(t.Context())
 	wantAway(t, err, volume.OpStat, volume.Away, vfs.Jukebox)
 	ok(t, f.Close())
+	for deadline := time.Now().Add(time.Minute); m.Handles() != 0; time.Sleep(time.Millisecond) { // closed in the background
+		if time.Now().After(deadline) {
+			t.Fatal("it is not closed")
+		}
+	}
 	closeGuard(t, g, m)
 }
