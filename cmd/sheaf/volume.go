@@ -82,6 +82,8 @@ func notes(v *share.VolumeStatus) string {
 	add(v.ReadOnly, "read-only")
 	add(v.Exclusive, "exclusive")
 	add(v.Identity == "weak", "weak identity")
+	add(v.Watch.Kind == "" && !v.Exclusive && v.State == "online", "not watched")
+	add(v.Watch.Lost > 0, fmt.Sprintf("news lost %d times", v.Watch.Lost))
 	add(v.SharesFS, "same file system as one above")
 	add(v.Error != "", v.Error)
 	return s

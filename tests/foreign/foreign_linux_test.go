@@ -81,17 +81,18 @@ func (lowest) Choose([]placement.Volume, *placement.Hints, rand.Source) (placeme
 }
 
 // serve serves a site's volumes, and gives a client and the union.
-func serve(t *testing.T, s site, mode local.WatchMode) (*remote.Client, *union.Union) {
+func serve(t *testing.T, s site, mode local.WatchMode, directories int) (*remote.Client, *union.Union) {
 	t.Helper()
 	ctx := context.Background()
 	log := lastWords(t)
 	var vols []volume.Volume
 	for i, d := range s.volumes {
 		m := volume.Marker{Share: strings.Repeat("5a", 16), Root: "0123456789abcdef0123456789abcdef", Key: strings.Repeat("c3", 32), Epoch: 1}
-		v, err := local.Open(ctx, d, local.Options{Name: fmt.Sprint("v", i), Adopt: &m, Watch: mode})
+		v, err := local.Open(ctx, d, local.Options{Name: fmt.Sprint("v", i), Adopt: &m})
 		if err != nil {
 			t.Fatal(err)
 		}
+		v.WatchBy(mode, directories)
 		t.Cleanup(func() { done(t, v.Close()) })
 		vols = append(vols, group.New(v))
 	}
@@ -530,7 +531,7 @@ func TestForeign(t *testing.T) {
 			t.Run(place+", watch "+string(mode), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, dir(t))
-				c, u := serve(t, s, mode)
+				c, u := serve(t, s, mode, 0)
 				watching(t, u, mode)
 				h := compare(t, newClient(t, c), s)
 				t.Logf("watches %+v", u.Stats().Watches)
@@ -538,6 +539,24 @@ func TestForeign(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLimit: directories beyond the limit of watches are looked at in time.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, t.TempDir())
+	c, u := serve(t, s, local.WatchInotify, 1)
+	for deadline := time.Now().Add(limit); u.Stats().Watches[0].Kind == "" && u.Stats().Watches[1].Kind == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", u.Stats().Watches)
+		}
+	}
+	h := compare(t, newClient(t, c), s)
+	w := u.Stats().Watches
+	if w[0].Covered+w[1].Covered > 1 || w[0].Refused+w[1].Refused == 0 {
+		t.Errorf("%+v, want at most one directory covered and others refused", w)
+	}
+	t.Logf("names and attributes of files seen after %s", distribution(h.sights(func(f fact) bool { return strings.HasPrefix(string(f), "d/a") })))
 }
 
 // soon wants what is watched to be seen sooner than chance would have it: without a watch that is half a

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sheaf/tests/e2e/server"
 )
 
 // handVariable makes the test's binary the hand: a process of its own, with a task in JSON.
@@ -28,7 +30,9 @@ func TestMain(m *testing.M) {
 		t.work()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	server.RemoveBinary()
+	os.Exit(code)
 }
 
 func fail(err error) {

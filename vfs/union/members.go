@@ -89,6 +89,7 @@ type Member struct {
 	Exclusive bool
 	State     volume.State // Online only if the union uses it
 	Caps      volume.Caps  // zero of a volume that was never there
+	Watch     WatchStats
 }
 
 // Members are the volumes of the share in their order.
@@ -96,7 +97,7 @@ func (u *Union) Members() []Member {
 	m := u.members()
 	list := make([]Member, 0, len(m.vols))
 	for _, v := range m.vols {
-		o := Member{ID: v.id, Name: v.name, Mode: v.getMode(), Exclusive: v.exclusive, State: volume.StateOf(v.v), Caps: *v.can()}
+		o := Member{ID: v.id, Name: v.name, Mode: v.getMode(), Exclusive: v.exclusive, State: volume.StateOf(v.v), Caps: *v.can(), Watch: v.watch.stat()}
 		if r := v.refused.Load(); r != nil {
 			o.State = *r
 		}

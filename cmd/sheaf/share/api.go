@@ -129,6 +129,18 @@ type VolumeStatus struct {
 	SharesFS  bool      `json:"shares_fs,omitempty"` // another volume listed before lies on the same file system
 	Error     string    `json:"error,omitempty"`     // why the figures are missing
 	Flushes   Flushes   `json:"flushes"`             // since the start of the server
+	Watch     Watch     `json:"watch"`
+}
+
+// Watch is how a volume is watched for changes that others make, since the start of the server.
+type Watch struct {
+	Kind    string `json:"kind"`             // fanotify, inotify; empty: it is not watched
+	Reason  string `json:"reason,omitempty"` // why it is not, or why news were lost last
+	News    int64  `json:"news"`
+	Own     int64  `json:"own"`     // of these, about changes of the server's own
+	Lost    int64  `json:"lost"`    // times that news were lost, and all was looked at again
+	Covered int    `json:"covered"` // directories that are watched one by one
+	Refused int64  `json:"refused"` // times that a directory could not be watched, for a limit or an error
 }
 
 // Flushes count what was made durable on a volume: directories, files, marks. Callers who ask for the

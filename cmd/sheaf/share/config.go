@@ -18,16 +18,19 @@ import (
 // Config says what to serve and how. [Defaults] is where to begin; the meaning,
 // unit and default of each field is in [Settings], under the key named here.
 type Config struct {
-	State    string   // state
-	Listen   string   // listen
-	Engine   string   // engine: EngineNative or EngineGoNFS
-	Adopt    bool     // adopt
-	Volumes  []Volume // volumes, in volume order
-	Exports  []string // exports, lines of exports(5); none: this host only
-	Hide     []string // hide, patterns of path.Match
-	Lookups  string   // lookups
-	Trust    time.Duration
-	LogLevel slog.Level
+	State     string   // state
+	Listen    string   // listen
+	Engine    string   // engine: EngineNative or EngineGoNFS
+	Adopt     bool     // adopt
+	Volumes   []Volume // volumes, in volume order
+	Exports   []string // exports, lines of exports(5); none: this host only
+	Hide      []string // hide, patterns of path.Match
+	Lookups   string   // lookups
+	Trust     time.Duration
+	Watch     string        // watch, a local.WatchMode
+	Watched   time.Duration // trust-watched
+	WatchDirs int64         // watch-directories; 0: half of what the system allows
+	LogLevel  slog.Level
 	// LogFormat is "text" or "json".
 	LogFormat string
 

@@ -59,6 +59,7 @@ type anOpening struct {
 }
 
 func (s *Share) opened(name string, l *local.Volume, flushes *group.Counter) *anOpening {
+	l.WatchBy(local.WatchMode(s.cfg.Watch), int(s.cfg.WatchDirs))
 	v := volume.Volume(l)
 	if s.opt.decorate != nil {
 		v = s.opt.decorate(name, v)

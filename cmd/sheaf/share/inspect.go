@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sheaf/vfs"
+	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
 )
 
@@ -69,14 +70,16 @@ func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 	all := make([]VolumeStatus, 0, len(members))
 	seen := map[uint64]bool{}
 	states := map[volume.ID]volume.State{}
+	watches := map[volume.ID]union.WatchStats{}
 	for _, m := range s.union.Members() {
-		states[m.ID] = m.State
+		states[m.ID], watches[m.ID] = m.State, m.Watch
 	}
 	for _, c := range members {
 		v := volumeStatus(c, s.members.placeOf(c), states[c.volumeID()])
 		if e := r.member(c.id); e != nil {
 			v.Mode = e.Mode.String()
 		}
+		v.watched(watches[c.volumeID()])
 		if v.State == volume.Online.String() {
 			v.measure(ctx, c.vol, seen)
 		}
@@ -102,6 +105,11 @@ func volumeStatus(c *candidate, cfg Volume, state volume.State) VolumeStatus {
 		v.Identity = "weak"
 	}
 	return v
+}
+
+// watched says how news of the volume come.
+func (v *VolumeStatus) watched(w union.WatchStats) {
+	v.Watch = Watch{Kind: w.Kind, Reason: w.Why, News: w.Events, Own: w.Own, Lost: w.Lost, Covered: w.Covered, Refused: w.Refused}
 }
 
 // measure asks for the figures. seen are the file systems of those before it.

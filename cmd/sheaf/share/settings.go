@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sheaf/vfs/volume/local"
 )
 
 // Kind is what a setting's values look like.
@@ -106,6 +108,21 @@ var Settings = []*Setting{
 		Key: "trust", Flag: "trust", Kind: KindDuration, Min: int64(time.Millisecond), Max: int64(time.Hour),
 		Help: "How long what is known about names and attributes of a volume that others may change is believed before it is looked at again.",
 		def:  fixed("1s"), field: func(c *Config) any { return &c.Trust },
+	},
+	{
+		Key: "watch", Flag: "watch", Kind: KindChoice, Choices: []string{string(local.WatchAuto), string(local.WatchFanotify), string(local.WatchInotify), string(local.WatchOff)},
+		Help: "How volumes are watched for changes that others make. auto takes the first that works: fanotify for the whole file system, which wants root; inotify for directories in memory, up to half of fs.inotify.max_user_watches. Without a watch changes are seen after trust.",
+		def:  fixed(string(local.WatchAuto)), field: func(c *Config) any { return &c.Watch },
+	},
+	{
+		Key: "watch-directories", Flag: "watch-directories", Kind: KindCount, Min: 0, Max: 1 << 30,
+		Help: "Most directories that are watched by inotify, of all volumes together; 0 means half of fs.inotify.max_user_watches. What others change in the rest is seen after trust.",
+		def:  fixed("0"), field: func(c *Config) any { return &c.WatchDirs },
+	},
+	{
+		Key: "trust-watched", Flag: "trust-watched", Kind: KindDuration, Min: int64(time.Millisecond), Max: int64(24 * time.Hour),
+		Help: "How long names are believed where a watch tells what others change and lost nothing. Less than trust is trust. Attributes are believed for trust, watched or not: a watch does not tell of each write.",
+		def:  fixed("1m"), field: func(c *Config) any { return &c.Watched },
 	},
 	{
 		Key: "volume-deadline", Flag: "volume-deadline", Kind: KindDuration, Min: int64(time.Second), Max: int64(time.Hour),

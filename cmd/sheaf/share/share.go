@@ -162,6 +162,7 @@ func (s *Share) unionOptions() union.Options {
 		Modes:       map[volume.ID]volume.Mode{},
 		Index:       s.index,
 		Trust:       s.cfg.Trust,
+		Watched:     s.cfg.Watched,
 		OfflineWait: s.cfg.OfflineWait,
 		Memory:      s.cfg.Memory,
 		OpenFiles:   int(s.cfg.OpenFiles),

@@ -78,9 +78,12 @@ type inotify struct {
 }
 
 func (v *Volume) watchInotify(sink volume.WatchSink) (volume.Watch, error) {
-	limit, err := watchLimit()
-	if err != nil {
-		return nil, err
+	limit := v.watchMost
+	if limit <= 0 {
+		var err error
+		if limit, err = watchLimit(); err != nil {
+			return nil, err
+		}
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {

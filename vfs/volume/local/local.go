@@ -37,9 +37,10 @@ type Volume struct {
 	folds  bool   // names that differ in case are one
 	maker  uint32 // the owner of what the server makes
 
-	marks sidecars
-	watch WatchMode
-	named atomic.Bool // files are made under their names: the host has refused to make one without
+	marks     sidecars
+	watch     WatchMode
+	watchMost int
+	named     atomic.Bool // files are made under their names: the host has refused to make one without
 
 	mu     sync.Mutex // guards marker and its file
 	marker volume.Marker
@@ -56,8 +57,6 @@ type Options struct {
 	// directory is refused with ErrUnmarked or ErrCopy. A directory that
 	// has a marker of its own keeps it.
 	Adopt *volume.Marker
-	// Watch says how Volume.Watch watches; empty: WatchAuto.
-	Watch WatchMode
 }
 
 // Inspect is the marker of the directory at path, without taking the volume's
@@ -81,7 +80,6 @@ func Open(_ context.Context, path string, o Options) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.watch = o.Watch
 	if err := v.open(o); err != nil {
 		v.closeAll()
 		return nil, err

@@ -32,6 +32,10 @@ func ParseWatchMode(s string) (WatchMode, error) {
 	}
 }
 
+// WatchBy says how v is watched, from the next Watch on, and by inotify how many directories of all volumes
+// of the process together; 0: half of fs.inotify.max_user_watches. Until it is called, WatchAuto and 0.
+func (v *Volume) WatchBy(m WatchMode, directories int) { v.watch, v.watchMost = m, directories }
+
 var errWatchOff = errors.New("it is not to be watched by its configuration")
 
 // unwatched says why v cannot be watched.

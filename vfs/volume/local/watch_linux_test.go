@@ -95,10 +95,11 @@ func (s *news) settled() []volume.News {
 // watchedAs opens a volume and watches it.
 func watchedAs(t *testing.T, path string, mode WatchMode) (*Volume, volume.Watch, *news) {
 	t.Helper()
-	v, err := Open(t.Context(), path, Options{Name: "vol", Adopt: testMarker(), Watch: mode})
+	v, err := Open(t.Context(), path, Options{Name: "vol", Adopt: testMarker()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	v.WatchBy(mode, 0)
 	t.Cleanup(func() {
 		if err := v.Close(); err != nil {
 			t.Error(err)
