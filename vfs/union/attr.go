@@ -226,7 +226,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 			return vfs.Attr{}, err
 		}
 		if lost := lostCopies(stats, hs.set()); lost != 0 {
-			if err := u.loseCopies(ctx, n, lost); err != nil {
+			if err := u.loseCopies(n, lost, hs.identity); err != nil {
 				return vfs.Attr{}, err
 			}
 			continue
@@ -331,11 +331,13 @@ func lostCopies(stats []volume.Stat, set volset) volset {
 
 // loseCopies forgets copies that were removed behind our back; with the last one the
 // directory is gone.
-func (u *Union) loseCopies(_ context.Context, n *node, lost volset) error {
+//
+// was tells which copies were looked at, nil: those there are. One that came in the place of a lost one stays.
+func (u *Union) loseCopies(n *node, lost volset, was func(v int) volume.Identity) error {
 	n.mu.Lock()
 	var gone, kept []copyOf
 	for _, c := range n.copies {
-		if lost.has(c.vol) && n != u.root {
+		if lost.has(c.vol) && n != u.root && (was == nil || was(c.vol) == c.id) {
 			gone = append(gone, c)
 		} else {
 			kept = append(kept, c)
@@ -358,7 +360,7 @@ func (u *Union) loseCopies(_ context.Context, n *node, lost volset) error {
 		u.retire(n)
 		return vfs.Stale
 	}
-	if len(gone) == 0 {
+	if n == u.root {
 		return &vfs.Error{Status: vfs.IO, Op: "stat", Object: "/", Err: errors.New("the root of a volume was removed"), Do: "mount it again and restart the server"}
 	}
 	u.putRow(n)

@@ -15,7 +15,8 @@ type dirHandle struct {
 	d     volume.Dir
 	n     *node
 	vol   int
-	fixed bool // a volume's root: never closed, and the same over all openings
+	id    volume.Identity // of the copy; zero of a volume's root
+	fixed bool            // a volume's root: never closed, and the same over all openings
 
 	opening uint64 // State.Attached of the volume, at most, that it is open of
 
@@ -318,7 +319,7 @@ func (u *Union) openBeneath(ctx context.Context, n *node, at place, v int, want 
 // keepDir puts an open copy into the cache and gives a reference to it, or to one
 // that another has put there meanwhile. opening is that of the volume as it was before it was opened.
 func (u *Union) keepDir(n *node, v int, id volume.Identity, d volume.Dir, opening uint64) (*dirHandle, error) {
-	h := &dirHandle{d: d, n: n, vol: v, opening: opening}
+	h := &dirHandle{d: d, n: n, vol: v, id: id, opening: opening}
 	h.refs.Store(1)
 	h.hot.Store(true)
 	n.mu.Lock()
@@ -373,6 +374,9 @@ func (hs handles) set() volset {
 	}
 	return s
 }
+
+// identity is that of the open copy on volume v.
+func (hs handles) identity(v int) volume.Identity { return hs[v].id }
 
 func (hs handles) release() {
 	for _, h := range hs {

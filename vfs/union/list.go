@@ -136,7 +136,7 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (
 		return false, err
 	}
 	if lost := lostCopies(stats, hs.set()); lost != 0 {
-		return true, u.loseCopies(ctx, d, lost)
+		return true, u.loseCopies(d, lost, hs.identity)
 	}
 	if u.stillProved(d, m, hs.set(), stats, asOf) {
 		return false, nil
@@ -564,7 +564,7 @@ func (u *Union) foreign(s volset) volset {
 
 // lookForCopies asks the copies of parent where d has one.
 func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, asOf int64) (int64, error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Shared))
+	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Shared), lease.Node(d.id, lease.Shared))
 	if err != nil {
 		return 0, err
 	}
@@ -594,9 +594,12 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 		}
 	}
 	d.mu.Lock()
-	still := len(d.places) > 0 && d.places[0] == at && !d.gone && !d.changing
+	still, known := len(d.places) > 0 && d.places[0] == at && !d.gone, d.copiesAt
 	d.mu.Unlock()
-	if len(more) > 0 && still {
+	if !still { // it was looked for where it is not any more
+		return known, nil
+	}
+	if len(more) > 0 {
 		u.learn(d, at, more, 0, 0)
 		u.tell(vfs.Event{Kind: vfs.ForgetName, Node: d.id})
 	}

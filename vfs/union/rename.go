@@ -577,7 +577,7 @@ func (u *Union) moveBack(ctx context.Context, r *renaming, target place, i *inte
 	if back != nil && len(some) > 0 { // the intent stays, and brings the copies together
 		u.leaveIntent(i, back)
 	}
-	victim := u.rebuildVictim(ctx, r, some)
+	victim := u.rebuildVictim(r, some)
 	if len(some) == 0 || back == nil && victim == nil {
 		return err
 	}
@@ -593,7 +593,7 @@ func (u *Union) leaveIntent(i *intent, err error) {
 
 // rebuildVictim forgets the copies of the replaced directory that a rename which was taken
 // back has destroyed; they were empty. With the last one the directory is gone.
-func (u *Union) rebuildVictim(ctx context.Context, r *renaming, done []int) error {
+func (u *Union) rebuildVictim(r *renaming, done []int) error {
 	if r.dst == nil {
 		return nil
 	}
@@ -607,5 +607,5 @@ func (u *Union) rebuildVictim(ctx context.Context, r *renaming, done []int) erro
 		return nil
 	}
 	u.distrustName(r.to, r.toName, lost)
-	return u.loseCopies(ctx, r.dst, lost)
+	return u.loseCopies(r.dst, lost, nil)
 }

@@ -228,7 +228,7 @@ func (u *Union) search(ctx context.Context, n *node, v int) error {
 	for range searches {
 		path, err := u.pathOf(ctx, n, v, want)
 		if vfs.StatusOf(err) == vfs.Stale {
-			return u.lost(ctx, n, v)
+			return u.lost(n, v, want)
 		}
 		if err != nil {
 			return err
@@ -246,7 +246,7 @@ func (u *Union) search(ctx context.Context, n *node, v int) error {
 			return nil
 		}
 		if another { // its inode belongs to another node now
-			return u.lost(ctx, n, v)
+			return u.lost(n, v, want)
 		}
 	}
 	return &moved{n.node(), v}
@@ -264,9 +264,9 @@ func (u *Union) pathOf(ctx context.Context, n *node, v int, want volume.Identity
 }
 
 // lost notes that n is not on volume v any more.
-func (u *Union) lost(ctx context.Context, n *node, v int) error {
+func (u *Union) lost(n *node, v int, was volume.Identity) error {
 	if n.isDir() {
-		return u.loseCopies(ctx, n, volset(0).with(v))
+		return u.loseCopies(n, volset(0).with(v), func(int) volume.Identity { return was })
 	}
 	u.retire(n)
 	u.tell(vfs.Event{Kind: vfs.ForgetNode, Node: n.id})
