@@ -279,7 +279,7 @@ func TestRowsTellTheTruth(t *testing.T) {
 			})
 		})
 	}
-	if proofs.Load() == 0 || completes.Load() == 0 {
+	if !testing.Short() && (proofs.Load() == 0 || completes.Load() == 0) { // with -short rapid makes one check of eight
 		t.Errorf("%d proofs, %d complete: nothing was believed at all", proofs.Load(), completes.Load())
 	}
 }
