@@ -73,7 +73,7 @@ func TestASharedWatchEndsForAll(t *testing.T) {
 	va, wa, sa := watchedAs(t, a, WatchFanotify)
 	_, _, sb := watchedAs(t, b, WatchFanotify)
 	shared := wa.(*fanMember).out
-	v, err := Open(t.Context(), t.TempDir(), Options{Name: "third", Adopt: testMarker(), Watch: WatchFanotify})
+	v, err := Open(t.Context(), t.TempDir(), Options{Name: "third", Adopt: testMarker()})
 	if err != nil {
 		t.Fatal(err)
 	}
