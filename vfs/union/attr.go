@@ -213,7 +213,15 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 	if err := u.readStamps(ctx, n); err != nil {
 		return vfs.Attr{}, err
 	}
+	began := u.now()
 	u.countDirs(ctx, n)
+	n.mu.Lock()
+	a, told := n.attr, n.attrAt > began && !n.changing && !n.gone
+	n.mu.Unlock()
+	if told { // it was asked for its versions just now
+		u.levelLater(n)
+		return a, nil
+	}
 	for range searches {
 		hs, err := u.dirsAt(ctx, n, u.online())
 		if err != nil {
@@ -236,6 +244,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 			u.account(n, hs.set(), stats, at)
 			a := n.attr
 			n.mu.Unlock()
+			u.proveBy(n, hs.set(), stats, at)
 			u.levelLater(n)
 			return a, nil
 		}

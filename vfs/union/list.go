@@ -562,6 +562,31 @@ func (u *Union) foreign(s volset) volset {
 	return f
 }
 
+// copiesListed is since when the names of parent say that d has no copy but those that are known, if they do.
+func (u *Union) copiesListed(parent, d *node, at place) (asOf int64, ok bool) {
+	now := u.now()
+	parent.mu.Lock()
+	vols := volset(0)
+	if u.namesFresh(parent, now) && !parent.inDoubt(at.name) {
+		if e := parent.names.byName[at.name]; e != nil && e.phys == at.phys && (e.node.IsZero() || e.node == d.id) {
+			vols, asOf = e.vols, parent.names.asOf
+		}
+	}
+	told := u.copiesWatched(parent, asOf, now) && u.watched(parent, u.all(), asOf, now)
+	parent.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	came := u.members().cameAt
+	if d.copiesAt > came { // it was looked for by itself, which watches may have followed since
+		return 0, false
+	}
+	if vols == 0 || vols != d.on() || asOf <= came || len(d.places) == 0 || d.places[0] != at || d.gone {
+		return 0, false
+	}
+	d.copiesAt, d.upWatched = asOf, told
+	return asOf, true
+}
+
 // lookForCopies asks the copies of parent where d has one.
 func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, asOf int64) (int64, error) {
 	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Shared), lease.Node(d.id, lease.Shared))
@@ -569,6 +594,9 @@ func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, as
 		return 0, err
 	}
 	defer l.Release()
+	if at, ok := u.copiesListed(parent, d, at); ok {
+		return at, nil
+	}
 	d.mu.Lock()
 	rest := u.foreign(d.on())
 	if d.copiesAt <= u.members().cameAt {

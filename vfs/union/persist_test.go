@@ -27,7 +27,7 @@ import (
 func rowShare(tb testing.TB, volumes int, change func(i int, o *volumetest.Options)) *shareT {
 	tb.Helper()
 	s := memShare(tb, volumes, change)
-	s.opt.rowsDelay, s.opt.settleDelay = time.Hour, time.Nanosecond
+	s.opt.rowsDelay, s.opt.settleDelay = time.Hour, time.Hour
 	s.newIndex(tb)
 	s.open(tb)
 	return s
@@ -39,6 +39,7 @@ func (s *shareT) writeNow() { s.workOff(&s.u.rowQueue.write, s.u.rowQueue.writeO
 // settleNow settles all directories that can be.
 func (s *shareT) settleNow() {
 	s.writeNow()
+	defer s.u.rowQueue.rest.Store(s.u.rowQueue.rest.Swap(1))
 	s.workOff(&s.u.rowQueue.settle, s.u.rowQueue.settleOne)
 }
 

@@ -287,3 +287,37 @@ func (u *Union) listRest(ctx context.Context, d *node, hs handles, stats []volum
 	})
 	return got, err
 }
+
+// proveBy proves the names of n by what its copies in set said when they were asked for its attributes at the time at: names that
+// memory or the index has cost no stat of their own. The caller holds a lease on n.
+func (u *Union) proveBy(n *node, set volset, stats []volume.Stat, at int64) {
+	if u.opt.Lookups != LookupFull || u.doubtful(n) != 0 {
+		return
+	}
+	select {
+	case n.fill <- struct{}{}:
+	default:
+		return // somebody sees to it
+	}
+	defer func() { <-n.fill }()
+	m := u.members()
+	n.mu.Lock()
+	seen := n == u.root || m.online&^n.on() == 0 || n.copiesAt > m.cameAt // where its copies are
+	skip := n.changing || !seen
+	asOf, large := at, n.attr.Size > listBytes
+	if m.online&^n.on() != 0 && n != u.root && !m.exempt {
+		asOf = min(asOf, n.copiesAt)
+	}
+	n.mu.Unlock()
+	if skip || u.stillProved(n, m, set, stats, asOf) || large {
+		return
+	}
+	r, err := u.recallNames(n, m, set, stats)
+	if err == nil && r.proved == set {
+		_, err = u.recallAll(n, m, set, stats, &r, asOf, at)
+		u.charge(0)
+	}
+	if err != nil { // other copies than those that were asked: who needs the names finds out
+		u.log.Debug("names of a directory cannot be proved by its attributes", "op", "stat", "node", n.id, "err", err)
+	}
+}

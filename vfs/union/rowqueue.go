@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type rowQueue struct {
 	u   *Union
 	ctx context.Context // of writing; it does not end
 
+	rest atomic.Int64 // settleDelay, in nanoseconds
+
 	mu      sync.Mutex // after the mu of nodes
 	write   []rowTask
 	settle  []rowTask
@@ -35,6 +38,7 @@ type rowQueue struct {
 // start begins to write rows.
 func (q *rowQueue) start(u *Union) {
 	q.u, q.ctx = u, context.WithoutCancel(u.background)
+	q.rest.Store(int64(u.opt.settleDelay))
 	q.shorter = make(chan struct{})
 	q.writeWoken, q.settleWoken = make(chan struct{}, 1), make(chan struct{}, 1)
 	q.writer.Go(func() { q.run(&q.write, &q.writeClosed, q.writeWoken, rowsQueueMax/2, q.writeOne) })
@@ -93,7 +97,7 @@ func (q *rowQueue) pushSettle(d *node) {
 	}
 	d.rows.settling = true
 	d.refs.Add(1)
-	q.settle = append(q.settle, rowTask{d, q.u.now() + int64(q.u.opt.settleDelay)})
+	q.settle = append(q.settle, rowTask{d, q.u.now() + q.rest.Load()})
 	if len(q.settle) == 1 {
 		wake(q.settleWoken)
 	}
@@ -201,7 +205,7 @@ func (q *rowQueue) settleOne(d *node) {
 	d.mu.Lock()
 	r := d.rows
 	r.settling = false
-	rested := !d.changing && !r.queued && (closing || u.now()-r.touched >= int64(u.opt.settleDelay))
+	rested := !d.changing && !r.queued && (closing || u.now()-r.touched >= q.rest.Load())
 	if d.gone || late || !r.unsettled() {
 		d.mu.Unlock()
 		return
