@@ -121,7 +121,7 @@ directories: taken out of the share, each has the files it keeps at their paths.
 		}
 		return usageError{err}
 	})
-	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newCheck(io), newVolume(io), newConfig(io), newVersion(io))
+	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newCheck(io), newRebuild(io), newVolume(io), newConfig(io), newVersion(io))
 	wrapArgs(root)
 	return root
 }

@@ -64,6 +64,9 @@ func printStatus(w io.Writer, s *share.Status) error {
 	if text := indexText(&s.Index); text != "" {
 		fmt.Fprintf(t, "index\t%s\n", text)
 	}
+	if text := scanText(&s.Scan); text != "" {
+		fmt.Fprintf(t, "scan\t%s\n", text)
+	}
 	if c := s.Traffic; c != nil {
 		fmt.Fprintf(t, "traffic\t%d connections, %d calls answered, %d in flight, %d repeated\n", c.Connections, c.Calls, c.InFlight, c.Repeated)
 	}

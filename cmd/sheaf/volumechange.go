@@ -185,6 +185,9 @@ func (a *asker) printChange(c *share.Change, text string) error {
 // printAdvice says what is left to be done.
 func printAdvice(w io.Writer, c *share.Change) error {
 	var b strings.Builder
+	if c.Partial {
+		b.WriteString("it may have held more: not all that is on the volumes was known\n")
+	}
 	for _, name := range c.Behind {
 		fmt.Fprintf(&b, "volume %s could not be told; it is when it comes back, or at the next start\n", name)
 	}

@@ -54,6 +54,9 @@ type Manager interface {
 	// repairs what it finds if that is asked for. each, which may be nil, gets the findings. An error says why
 	// it could not go on.
 	Check(ctx context.Context, q CheckRequest, each func(CheckItem)) (CheckSummary, error)
+	// Rebuild reads all that is on the volumes into the index while the share is served. each, which may be
+	// nil, is called about once a second. An error says what could not be seen.
+	Rebuild(ctx context.Context, each func(ScanStatus)) (ScanStatus, error)
 }
 
 // Status is how a share is.
@@ -72,6 +75,7 @@ type Status struct {
 	Exports  []string       `json:"exports"`
 	Volumes  []VolumeStatus `json:"volumes"`
 	Index    IndexStatus    `json:"index"`
+	Scan     ScanStatus     `json:"scan"`
 	Traffic  *Traffic       `json:"traffic,omitempty"` // of the native engine
 }
 

@@ -36,6 +36,7 @@ const (
 //	POST /v1/volumes/mode           ModeChange → Change
 //	POST /v1/volumes/remove         Removal → stream of Held, Change
 //	POST /v1/check                  CheckRequest → stream of CheckItem, CheckSummary
+//	POST /v1/rebuild                {} → stream of ScanStatus, ScanStatus
 //
 // An error is {"error": …, "status": N}, with vfs's number of the status. Bodies and streams
 // are in stream.go.
@@ -144,6 +145,9 @@ func controlMux(in Manager) *http.ServeMux {
 	handleStream(mux, "POST /v1/check", func(ctx context.Context, q CheckRequest, each func(CheckItem)) (any, error) {
 		return in.Check(ctx, q, each)
 	})
+	handleStream(mux, "POST /v1/rebuild", func(ctx context.Context, _ struct{}, each func(ScanStatus)) (any, error) {
+		return in.Rebuild(ctx, each)
+	})
 	return mux
 }
 
@@ -242,6 +246,12 @@ func (c *Client) RemoveVolume(ctx context.Context, q Removal, each func(Held)) (
 func (c *Client) Check(ctx context.Context, q CheckRequest, each func(CheckItem)) (sum CheckSummary, err error) {
 	err = stream(ctx, c, "/v1/check", q, each, &sum)
 	return sum, err
+}
+
+// Rebuild implements Manager.
+func (c *Client) Rebuild(ctx context.Context, each func(ScanStatus)) (s ScanStatus, err error) {
+	err = stream(ctx, c, "/v1/rebuild", struct{}{}, each, &s)
+	return s, err
 }
 
 func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {

@@ -26,6 +26,8 @@ func (s *Share) Status(ctx context.Context) (Status, error) {
 		Share: s.id.share, Engine: s.cfg.Engine, Exports: s.exportLines(), Volumes: volumes,
 		Index: s.indexStatus(),
 	}
+	p := s.union.ScanProgress()
+	st.Scan = scanStatus(&p, expected(volumes))
 	if s.engine != nil {
 		st.Listen, st.Mount, st.Traffic = s.Addr().String(), s.MountCommand(), s.engine.Traffic()
 	}

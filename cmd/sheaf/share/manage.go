@@ -32,6 +32,9 @@ type Change struct {
 	Changed bool   `json:"changed"`
 	// Behind are the volumes that are there and do not have the list yet.
 	Behind []string `json:"behind,omitempty"`
+	// Partial says of a volume that was given up that it may have held more than was listed: not all that is on the
+	// volumes was known.
+	Partial bool `json:"partial,omitempty"`
 	// Do says what the operator has to do now, a sentence each.
 	Do []string `json:"do,omitempty"`
 }

@@ -42,8 +42,12 @@ func (s *Share) RemoveVolume(ctx context.Context, r Removal, each func(Held)) (C
 			return Change{}, err
 		}
 	}
+	p := s.union.ScanProgress()
+	partial := r.Lost && !p.Whole
 	if r.DryRun {
-		return s.answer(c), nil
+		a := s.answer(c)
+		a.Partial = partial
+		return a, nil
 	}
 	var behind []string
 	if r.Lost {
@@ -57,7 +61,7 @@ func (s *Share) RemoveVolume(ctx context.Context, r Removal, each func(Held)) (C
 	s.members.part(c)
 	s.log.Info("volume removed", "op", "remove", "volume", c.cfg.Name, "dir", c.cfg.Dir, "id", c.id, "lost", r.Lost)
 	a := s.answer(c)
-	a.Changed, a.Behind = true, behind
+	a.Changed, a.Behind, a.Partial = true, behind, partial
 	if c.cfg.Dir != "" {
 		a.Do = []string{fmt.Sprintf("delete %q from volumes in the configuration", c.cfg.String())}
 	}
