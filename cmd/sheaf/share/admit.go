@@ -86,3 +86,23 @@ func (m *members) recognize(r roster, mark *volume.Marker, id, dir string) error
 	}
 	return nil
 }
+
+// catchUp gives a volume that answers again the list of members, if it changed meanwhile. It ends with the
+// volume's calls.
+func (m *members) catchUp(c *candidate) {
+	for r := m.now(); ; {
+		if m.byID(c.id) != c || r.member(c.id) == nil {
+			return // it is being added, or was removed
+		}
+		if err := m.bringUp(context.Background(), c.vol, r); err != nil {
+			m.log.Warn("a volume did not take the new list of volumes; it gets it when it comes back, or at the next start", "op", "mark", "volume", c.vol.Name(), "epoch", r.epoch, "err", err)
+			return
+		}
+		// It may have been written over what a change has written meanwhile.
+		now := m.now()
+		if now.same(r) {
+			return
+		}
+		r = now
+	}
+}

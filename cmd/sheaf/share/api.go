@@ -113,7 +113,7 @@ type VolumeStatus struct {
 	Name      string    `json:"name"`
 	Dir       string    `json:"dir"`
 	ID        string    `json:"id"`
-	State     string    `json:"state"`            // online; slow: calls hang or fail, and it is refused until it works; away
+	State     string    `json:"state"`            // online; slow: calls hang or fail, and it is refused until it works; away; removed: it stands in the configuration and is no member any more
 	Reason    string    `json:"reason,omitempty"` // why it is not online
 	Since     time.Time `json:"since"`            // of State
 	Attached  uint64    `json:"attached"`         // how often it was opened since the start of the server; 0: it was never there

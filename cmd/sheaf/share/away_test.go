@@ -221,7 +221,7 @@ func TestServesWithoutOne(t *testing.T) {
 
 // TestUnconfiguredMember counts as away, until it is said where it is.
 func TestUnconfiguredMember(t *testing.T) {
-	c := shareConfig(t, tempDir(t), "a", "b")
+	c := shareConfig(t, tempDir(t), "a", "b", "c") // c stays away
 	mustOpen(t, c)
 	b := c.Volumes[1]
 	c.Volumes = c.Volumes[:1]

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ type place struct {
 // checkDirs refuses directories that are the same, or one inside another, by what was seen of them:
 // those that are missing lie where they would be made. The state directory is made later, too.
 func checkDirs(all []*candidate, stateDir string) error {
+	all = slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return c.cfg.Dir == "" }) // members that are not configured
 	var errs []error
 	for i, c := range all {
 		for _, o := range all[:i] {

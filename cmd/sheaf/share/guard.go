@@ -49,6 +49,11 @@ func (s *Share) guard(c *candidate) error {
 		o.First = s.opened(name, v, &c.flushes)
 	}
 	c.vol = guard.New(o)
+	c.vol.Notify(func(st volume.State) {
+		if st.Health == volume.Online {
+			go s.members.catchUp(c) // Notify waits for nothing
+		}
+	})
 	return nil
 }
 

@@ -87,8 +87,14 @@ func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 		}
 		all = append(all, v)
 	}
+	for _, c := range s.members.ignored {
+		all = append(all, VolumeStatus{Name: c.cfg.Name, Dir: c.cfg.Dir, ID: c.mark.Volume, State: removedState, Reason: c.why, Since: s.started.Round(0)})
+	}
 	return all, nil
 }
+
+// removedState is the state of a configured directory that is not served.
+const removedState = "removed"
 
 // volumeStatus is what can be said of a volume without asking it.
 func volumeStatus(c *candidate, cfg Volume, state volume.State) VolumeStatus {

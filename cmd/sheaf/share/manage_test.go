@@ -193,3 +193,21 @@ func TestModes(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestCatchUp: a volume that did not take a change, because it hung, takes it when it answers again.
+func TestCatchUp(t *testing.T) {
+	c := shareConfig(t, tempDir(t), "a", "b")
+	s := start(t, c)
+	b := s.members.find("b")
+	old := b.vol.Marker()
+	if _, err := s.SetMode(t.Context(), "a", "nc"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.vol.SetMarker(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	s.members.catchUp(b)
+	if r := sameOnAll(t, c); r.called("a").Mode != volume.NoCreate {
+		t.Errorf("%+v", r)
+	}
+}

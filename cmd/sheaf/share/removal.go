@@ -49,22 +49,24 @@ func (s *Share) RemoveVolume(ctx context.Context, r Removal, each func(Held)) (C
 		a.Partial = partial
 		return a, nil
 	}
-	var behind []string
+	a := s.answer(c)
+	if c.cfg.Dir != "" {
+		a.Do = []string{fmt.Sprintf("delete %q from volumes in the configuration", c.cfg.String())}
+	}
 	if r.Lost {
-		behind, err = s.forget(ctx, c)
+		a.Behind, err = s.forget(ctx, c)
 	} else {
-		behind, err = s.detach(ctx, c)
+		err = s.detach(ctx, c, &a)
 	}
 	if err != nil {
 		return Change{}, err
 	}
 	s.members.part(c)
-	s.log.Info("volume removed", "op", "remove", "volume", c.cfg.Name, "dir", c.cfg.Dir, "id", c.id, "lost", r.Lost)
-	a := s.answer(c)
-	a.Changed, a.Behind, a.Partial = true, behind, partial
-	if c.cfg.Dir != "" {
-		a.Do = []string{fmt.Sprintf("delete %q from volumes in the configuration", c.cfg.String())}
+	if err := c.vol.Close(); err != nil {
+		s.log.Warn("what is open of a removed volume cannot be closed yet", "op", "remove", "volume", c.cfg.Name, "err", err)
 	}
+	s.log.Info("volume removed", "op", "remove", "volume", c.cfg.Name, "dir", c.cfg.Dir, "id", c.id, "lost", r.Lost)
+	a.Epoch, a.Mode, a.Changed, a.Partial = s.members.now().epoch, "", true, partial
 	return a, nil
 }
 
@@ -92,30 +94,30 @@ func (s *Share) mayRemove(c *candidate, r Removal) error {
 	return nil
 }
 
-// forget gives up c, which is away: durably first, because from then on its names are absent.
+// forget gives up c, which is away: durably first (B4), because from then on its names are absent.
 func (s *Share) forget(ctx context.Context, c *candidate) ([]string, error) {
 	behind, err := s.members.spread(ctx, s.members.now().drop(c.id, true), c)
 	if err == nil {
 		err = s.union.RemoveVolume(ctx, c.volumeID(), true)
 	}
-	if err == nil {
-		err = c.vol.Close()
-	}
 	return behind, err
 }
 
 // detach takes out c, which is there and must be empty; its marker goes last (B4).
-func (s *Share) detach(ctx context.Context, c *candidate) ([]string, error) {
+func (s *Share) detach(ctx context.Context, c *candidate, a *Change) (err error) {
 	if err := s.union.RemoveVolume(ctx, c.volumeID(), false); err != nil {
-		return nil, err
+		return err
 	}
 	r := s.members.now()
-	behind, err := s.members.spread(ctx, r.drop(c.id, false), c)
-	if err != nil {
+	if a.Behind, err = s.members.spread(ctx, r.drop(c.id, false), c); err != nil {
 		e := r.member(c.id)
-		return nil, errors.Join(err, s.union.AddVolume(ctx, c.vol, c.cfg.Exclusive, e.Mode))
+		return errors.Join(err, s.union.AddVolume(ctx, c.vol, c.cfg.Exclusive, e.Mode))
 	}
-	return behind, errors.Join(removeMarker(ctx, c.vol), c.vol.Close())
+	if err := removeMarker(ctx, c.vol); err != nil {
+		s.log.Warn("the marker of a removed volume is left on it", "op", "remove", "volume", c.cfg.Name, "err", err)
+		a.Do = append(a.Do, fmt.Sprintf("remove %s/%s from %q, if it is to be used again: %v", volume.PrivateName, local.MarkerName, c.cfg.Dir, err))
+	}
+	return nil
 }
 
 // removeMarker makes v a plain directory again, but for what else is under PrivateName.

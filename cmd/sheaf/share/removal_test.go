@@ -182,4 +182,7 @@ func TestRemovedDiskAtTheStart(t *testing.T) {
 	if err := m.close(); err != nil {
 		t.Fatal(err)
 	}
+	if v := statusOf(t, start(t, c), "c"); v.State != "removed" || v.Dir != c.Volumes[2].Dir || !strings.Contains(v.Reason, "was removed") {
+		t.Errorf("%+v", v)
+	}
 }
