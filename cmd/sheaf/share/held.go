@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -39,7 +40,7 @@ func (s *Share) heldThere(ctx context.Context, d volume.Dir, name string, at []v
 		return errors.Join(err, context.Cause(ctx))
 	}
 	for _, e := range all {
-		below := append(at[:len(at):len(at)], e.Name)
+		below := append(slices.Clip(at), e.Name)
 		if e.Type != vfs.Directory && e.Type != 0 {
 			each(Held{Path: Text("/" + joinNames(below))})
 			continue

@@ -28,7 +28,10 @@ const flushEvery = 100 * time.Millisecond
 type streamLine struct {
 	Item   json.RawMessage `json:"item,omitempty"`
 	Result json.RawMessage `json:"result,omitempty"`
-	controlError
+
+	Message string     `json:"error,omitempty"`
+	Status  vfs.Status `json:"status,omitempty"`
+	Config  bool       `json:"config,omitempty"`
 }
 
 // newControlError is err as it goes through the socket.
@@ -138,7 +141,7 @@ func stream[I any](ctx context.Context, c *Client, path string, q any, each func
 		}
 		switch {
 		case line.Message != "":
-			return &line.controlError
+			return &controlError{line.Message, line.Status, line.Config}
 		case line.Result != nil:
 			return understand(json.Unmarshal(line.Result, result))
 		}
