@@ -63,7 +63,7 @@ func (u *Union) attrs(ctx context.Context, w *vfs.Who, n *node) (vfs.Attr, error
 			return a, err
 		}
 	}
-	held, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Shared))
+	held, err := u.acquire(ctx, lease.Node(n.id, lease.Shared))
 	if err != nil {
 		return a, err
 	}

@@ -1,10 +1,12 @@
 package union
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"sheaf/vfs"
+	"sheaf/vfs/lease"
 	"sheaf/vfs/volume"
 )
 
@@ -222,4 +224,35 @@ func (u *Union) stay(d *node, m *members) (s standing) {
 			return s
 		}
 	}
+}
+
+// How long a call waits for a lease: a changing call that hangs on its volume keeps its leases until
+// its outcome is known, which no deadline ends. So who waits for them is told to come again, sooner
+// while it is known that a volume does not answer. What takes that long and does not hang is a listing of
+// millions, or a disk that wakes up.
+const (
+	leasePatience     = 30 * time.Second
+	leasePatienceSlow = time.Second
+)
+
+// errHeld is why a lease could not be had in time.
+var errHeld = errors.New("another call that needs it has not ended yet")
+
+// acquire takes leases, as lease.Table.Acquire does, and waits so long at most.
+func (u *Union) acquire(ctx context.Context, wants ...lease.Want) (lease.Held, error) {
+	if l, ok := u.leases.TryAcquire(wants...); ok {
+		return l, nil
+	}
+	if ctx.Value(unhurried{}) != nil {
+		return u.leases.Acquire(ctx, wants...)
+	}
+	patience := leasePatience
+	for _, v := range u.members().vols {
+		if s := v.refused.Load(); s != nil && s.Health == volume.Slow {
+			patience = leasePatienceSlow
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errHeld)
+	defer cancel()
+	return u.leases.Acquire(ctx, wants...)
 }

@@ -299,7 +299,7 @@ func (p *pins) set(ctx context.Context, u *Union, dir vfs.NodeID, name vfs.Name,
 	u.log.Warn("objects of several volumes have one name; all but one are shown under another", "op", "conflict", "node", dir, "name", name.String(), "holder", u.vol(holder).name)
 	for i := range seen {
 		v := u.vol(seen[i].vol)
-		if !u.online().has(v.i) { // the other has it
+		if !u.online().has(v.i) || v.getMode() == volume.ReadOnly { // the other has it
 			continue
 		}
 		if err := p.write(ctx, v, k, id); err != nil {

@@ -95,7 +95,7 @@ func (u *Union) lackingCopy(d *node, v int) (parent, child *node, err error) {
 // next sight, under the id of the mark. A copy on a volume that takes no mark, being full or
 // read-only, goes without: the new one's mark tells the id.
 func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error {
-	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Exclusive), lease.Node(child.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(parent.id, lease.Exclusive), lease.Node(child.id, lease.Exclusive))
 	if err != nil {
 		return err
 	}
@@ -364,6 +364,9 @@ func (u *Union) markCopy(ctx context.Context, n *node, c copyOf, h *dirHandle) e
 
 // setMark writes a mark and notes it.
 func (u *Union) setMark(ctx context.Context, n *node, c copyOf, h *dirHandle, m mark) error {
+	if err := u.changeable(volset(0).with(c.vol)); err != nil {
+		return err
+	}
 	if err := h.d.SetMark(ctx, m.encode(u.markKey, u.vol(c.vol).id, &c.id)); err != nil {
 		return err
 	}

@@ -491,7 +491,7 @@ func (u *Union) Write(ctx context.Context, w *vfs.Who, vn vfs.Node, data []byte,
 // write puts data into the page cache under the lease of n. The file is returned with a
 // reference once something may have been written, and since for its sync.
 func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off uint64) (_ *openFile, since uint64, count int, ch vfs.Change, err error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, 0, 0, ch, err
 	}
@@ -516,6 +516,9 @@ func (u *Union) write(ctx context.Context, w *vfs.Who, n *node, data []byte, off
 	}
 	if limit := u.fileLimit(n); len(data) > 0 && (off > limit || uint64(len(data)) > limit-off) {
 		return nil, 0, 0, ch, vfs.FBig
+	}
+	if err := u.changeable(n.volumes()); err != nil {
+		return nil, 0, 0, ch, err
 	}
 	f, err := u.files.get(ctx, u, n, true)
 	if err != nil {

@@ -61,7 +61,7 @@ func (u *Union) linkOnce(ctx context.Context, w *vfs.Who, n, d *node, name vfs.N
 
 // linkHeld is linkOnce under the leases. errNoCopy: d has no copy where n lies.
 func (u *Union) linkHeld(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Name, a *vfs.Attr, ch *vfs.Change) (flusher, bool, error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Exclusive), lease.Node(n.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(d.id, lease.Exclusive), lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, false, err
 	}
@@ -138,6 +138,9 @@ func (u *Union) mayLink(ctx context.Context, w *vfs.Who, n, d *node, name vfs.Na
 	}
 	if n.isDir() {
 		return vfs.IsDir
+	}
+	if err := u.changeable(n.volumes()); err != nil {
+		return err
 	}
 	c := u.vol(n.volumes().first()).can()
 	switch {

@@ -65,7 +65,7 @@ func (u *Union) prove(ctx context.Context, d *node, held bool) error {
 		if _, err := u.checkCopies(ctx, d); err != nil {
 			return err
 		}
-		l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+		l, err := u.acquire(ctx, lease.Node(d.id, lease.Shared))
 		if err != nil {
 			return err
 		}
@@ -589,7 +589,7 @@ func (u *Union) copiesListed(parent, d *node, at place) (asOf int64, ok bool) {
 
 // lookForCopies asks the copies of parent where d has one.
 func (u *Union) lookForCopies(ctx context.Context, parent, d *node, at place, asOf int64) (int64, error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(parent.id, lease.Shared), lease.Node(d.id, lease.Shared))
+	l, err := u.acquire(ctx, lease.Node(parent.id, lease.Shared), lease.Node(d.id, lease.Shared))
 	if err != nil {
 		return 0, err
 	}

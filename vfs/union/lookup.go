@@ -158,7 +158,7 @@ func (u *Union) lookup(ctx context.Context, d *node, name vfs.Name) (*node, erro
 	if err := u.ready(ctx, d, name); err != nil {
 		return nil, err
 	}
-	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+	l, err := u.acquire(ctx, lease.Node(d.id, lease.Shared))
 	if err != nil {
 		return nil, err
 	}

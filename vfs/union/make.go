@@ -130,7 +130,7 @@ func (m *making) refuse(why error) {
 // makeOnce is one attempt under the lease on the directory. again: m.vol must get a copy of
 // the directory, or another volume be chosen.
 func (u *Union) makeOnce(ctx context.Context, m *making) (again bool, err error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(m.d.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(m.d.id, lease.Exclusive))
 	if err != nil {
 		return false, err
 	}
@@ -170,7 +170,7 @@ func (u *Union) makeOnce(ctx context.Context, m *making) (again bool, err error)
 	if err != nil {
 		return false, err
 	}
-	if m.vol < 0 {
+	if m.vol < 0 || u.vol(m.vol).getMode() != volume.ReadWrite { // which may have changed since it was chosen
 		if m.vol, err = u.choose(ctx, m); err != nil {
 			return false, err
 		}
@@ -260,6 +260,10 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 		case can.ReadOnly:
 			if m.why == nil {
 				m.why = vfs.ROFS
+			}
+		case v.getMode() == volume.ReadOnly:
+			if m.why == nil {
+				m.why = u.changeable(volset(0).with(v.i))
 			}
 		case v.getMode() != volume.ReadWrite:
 			if m.why == nil {

@@ -163,6 +163,16 @@ func (u *Union) SetMode(id volume.ID, mode volume.Mode) error {
 	return nil
 }
 
+// changeable is ROFS if the operator lets nothing change on one of vols.
+func (u *Union) changeable(vols volset) error {
+	for _, v := range vols.list() {
+		if o := u.vol(v); o.getMode() == volume.ReadOnly {
+			return &vfs.Error{Status: vfs.ROFS, Op: "change", Volume: o.name, Err: errors.New("its mode is ro"), Do: "sheaf volume mode " + o.name + " rw"}
+		}
+	}
+	return nil
+}
+
 // fits checks that v belongs to the share, and that it is no member yet.
 func (u *Union) fits(v volume.Volume) error {
 	m := v.Marker()

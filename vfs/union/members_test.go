@@ -88,6 +88,45 @@ func TestModeNoCreate(t *testing.T) {
 	}
 }
 
+// TestModeReadOnly changes nothing on a volume of mode ro, and everything beside it.
+func TestModeReadOnly(t *testing.T) {
+	ctx := context.Background()
+	s := memShare(t, 2, nil)
+	s.opt.Modes = map[volume.ID]volume.Mode{s.vols[1].ID(): volume.NoCreate}
+	u := s.open(t)
+	root := s.root(t)
+	f := s.mk(t, root, "f", vfs.Regular)
+	d := s.mk(t, root, "d", vfs.Directory)
+	for i, m := range []volume.Mode{volume.ReadOnly, volume.ReadWrite} {
+		if err := u.SetMode(s.vols[i].ID(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, werr := u.Write(ctx, who, f.Node, []byte("x"), 0, vfs.FileSync)
+	_, serr := u.SetAttr(ctx, who, f.Node, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o600}, nil)
+	_, rerr := u.Remove(ctx, who, root, vfs.MustName("f"))
+	_, derr := u.RemoveDir(ctx, who, root, vfs.MustName("d"))
+	_, _, merr := u.Rename(ctx, who, root, vfs.MustName("f"), root, vfs.MustName("g"))
+	_, _, lerr := u.Link(ctx, who, f.Node, root, vfs.MustName("g"))
+	_, aerr := u.SetACL(ctx, who, f.Node, vfs.ACLs{})
+	for what, err := range map[string]error{"write": werr, "setattr": serr, "remove": rerr, "rmdir": derr, "rename": merr, "link": lerr, "setacl": aerr} {
+		if vfs.StatusOf(err) != vfs.ROFS {
+			t.Errorf("%s: %v, want a read-only file system", what, err)
+		}
+	}
+	n := s.mk(t, d.Node, "new", vfs.Regular)
+	if l, err := u.Locations(ctx, n.Node); err != nil || l[0].Volume != "v1" {
+		t.Errorf("placed on %v, %v", l, err)
+	}
+	s.look(t, root, "f", vfs.OK)
+	if err := u.SetMode(s.vols[1].ID(), volume.ReadOnly); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := u.Make(ctx, who, root, vfs.MustName("h"), &vfs.How{Type: vfs.Regular}); vfs.StatusOf(err) != vfs.ROFS {
+		t.Errorf("make with all volumes ro: %v", err)
+	}
+}
+
 // put makes a directory with an empty file in it, behind the server's back.
 func put(t *testing.T, v volume.Volume, dir, file string) {
 	t.Helper()

@@ -87,7 +87,7 @@ const tmpSuffix = ".tmp"
 // sweepPrivate removes what a crash has left of small files being written. A volume that takes no
 // change keeps them: they harm nobody.
 func (v *vol) sweepPrivate(ctx context.Context, dir vfs.Name) (err error) {
-	if v.can().ReadOnly {
+	if v.can().ReadOnly || v.getMode() == volume.ReadOnly {
 		return nil
 	}
 	d, err := v.privateDir(ctx, dir, false)

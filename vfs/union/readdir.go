@@ -68,7 +68,7 @@ func (u *Union) readPage(ctx context.Context, d *node, after vfs.Cookie, attrs b
 		if after >= vfs.MaxCookie {
 			return nil, nil
 		}
-		l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+		l, err := u.acquire(ctx, lease.Node(d.id, lease.Shared))
 		if err != nil {
 			return nil, err
 		}

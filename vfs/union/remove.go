@@ -64,7 +64,7 @@ func (u *Union) removeOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 			return nil, false, err
 		}
 	}
-	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Exclusive), lease.Node(n.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(d.id, lease.Exclusive), lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, false, err
 	}
@@ -83,6 +83,9 @@ func (u *Union) removeOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 		return nil, false, err
 	}
 	if err := mayRemove(w, &da, acl, &na, isDir); err != nil {
+		return nil, false, err
+	}
+	if err := u.changeable(vols); err != nil {
 		return nil, false, err
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -88,7 +88,7 @@ func (u *Union) renameOnce(ctx context.Context, r *renaming) (again bool, err er
 		return false, err
 	}
 	defer r.release()
-	l, err := u.leases.Acquire(ctx, r.wants()...)
+	l, err := u.acquire(ctx, r.wants()...)
 	if err != nil {
 		return false, err
 	}
@@ -220,6 +220,9 @@ func (u *Union) checkBoth(ctx context.Context, r *renaming) (again bool, err err
 	}
 	if u.hidden(r.to, r.toName) {
 		return false, vfs.Acces
+	}
+	if err := u.changeable(r.srcOn | r.dstOn); err != nil {
+		return false, err
 	}
 	return false, u.mayReparent(ctx, r, &sa)
 }

@@ -39,7 +39,7 @@ type flusher func(ctx context.Context, do bool) error
 
 // setAttr is SetAttr under the lease.
 func (u *Union) setAttr(ctx context.Context, w *vfs.Who, n *node, set *vfs.SetAttr, guard *vfs.Time, ch *vfs.Change) (flusher, error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +63,9 @@ func (u *Union) setAttr(ctx context.Context, w *vfs.Who, n *node, set *vfs.SetAt
 	}
 	if set.Has(vfs.SetSize) && set.Size > u.fileLimit(n) {
 		return nil, vfs.FBig
+	}
+	if err := u.changeable(n.volumes()); err != nil {
+		return nil, err
 	}
 	phys := physical(&a, set, &out)
 	ctx = context.WithoutCancel(ctx)
@@ -266,7 +269,7 @@ func (u *Union) SetACL(ctx context.Context, w *vfs.Who, vn vfs.Node, acls vfs.AC
 
 // setACL is SetACL under the lease.
 func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, ch *vfs.Change) (flusher, error) {
-	l, err := u.leases.Acquire(ctx, lease.Node(n.id, lease.Exclusive))
+	l, err := u.acquire(ctx, lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, err
 	}
@@ -282,6 +285,9 @@ func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, 
 	}
 	mode, stored, err := perm.SetACL(w, &a, acls)
 	if err != nil {
+		return nil, err
+	}
+	if err := u.changeable(n.volumes()); err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
