@@ -62,8 +62,11 @@ func (u *Union) refusal(op string, v int) error {
 
 // doubtful are the away volumes of which it is not known what names they have in the directory d: those
 // whose copy was not listed, and those that may have a copy.
-func (u *Union) doubtful(d *node) volset {
-	away := u.away()
+func (u *Union) doubtful(d *node) volset { return u.doubtfulOf(d, u.away()) }
+
+// doubtfulOf is doubtful for who found the volumes away when he began to ask the others: one that came meanwhile was
+// not asked.
+func (u *Union) doubtfulOf(d *node, away volset) volset {
 	if away == 0 {
 		return 0
 	}
@@ -100,7 +103,7 @@ func (u *Union) mayHave(d *node, s volset) (may volset) {
 			return may | s
 		}
 		d = parent
-		u.recallAway(d, u.away())
+		u.recallAway(d, s)
 		d.mu.Lock()
 		has, known := d.on()&s, u.knownOf(d)&s
 		if d.names != nil {
@@ -129,9 +132,9 @@ func (u *Union) whole(op string, n *node) error {
 	return nil
 }
 
-// stands are the away volumes that have name in d by what is known of them, and whether they have directories
+// stands are those of the away volumes that have name in d by what is known of them, and whether they have directories
 // there. Needs d.mu.
-func (u *Union) stands(d *node, name vfs.Name) (vols volset, dirs bool) {
+func (u *Union) stands(d *node, name vfs.Name, away volset) (vols volset, dirs bool) {
 	if d.names == nil {
 		return 0, false
 	}
@@ -139,21 +142,24 @@ func (u *Union) stands(d *node, name vfs.Name) (vols volset, dirs bool) {
 	if e == nil {
 		return 0, false
 	}
-	return e.vols & u.away(), e.typ == vfs.Directory
+	return e.vols & away, e.typ == vfs.Directory
 }
 
-// missing is what a look-up of name in d comes to when no copy that can be asked has it: NoEnt if the volumes that are
-// away are known not to have it either.
-func (u *Union) missing(d *node, name vfs.Name) error {
-	if u.away() == 0 {
-		return vfs.NoEnt
+// missing is what a look-up of name in d comes to when no copy has it that could be asked with the members m: NoEnt if
+// the volumes that were away are known not to have it either, and d's copies on the others were known.
+func (u *Union) missing(d *node, name vfs.Name, m *members) error {
+	away := m.all &^ m.online
+	if away != 0 {
+		u.recallAway(d, away)
 	}
-	u.recallAway(d, u.away())
 	d.mu.Lock()
-	has, _ := u.stands(d, name)
+	has, _ := u.stands(d, name, away)
+	if rest := m.online &^ d.on(); d != u.root && m.cameAt != 0 && d.copiesAt <= m.cameAt {
+		has |= rest // one came since it was asked where d has copies
+	}
 	d.mu.Unlock()
 	if has == 0 {
-		has = u.doubtful(d)
+		has = u.doubtfulOf(d, away)
 	}
 	if has == 0 {
 		return vfs.NoEnt
@@ -163,14 +169,13 @@ func (u *Union) missing(d *node, name vfs.Name) error {
 
 // claimed is an error if name in d belongs to an object on a volume that is away, though others that were seen have it too:
 // they are losers of a conflict, or came to the name while the volume was away.
-func (u *Union) claimed(d *node, name vfs.Name, seen []sighting) error {
-	away := u.away()
+func (u *Union) claimed(d *node, name vfs.Name, seen []sighting, away volset) error {
 	if away == 0 || len(seen) == 0 {
 		return nil
 	}
 	u.recallAway(d, away)
 	d.mu.Lock()
-	has, dirs := u.stands(d, name)
+	has, dirs := u.stands(d, name, away)
 	if e := d.names; e != nil && has != 0 && e.byName[name].phys != name {
 		has = 0 // under another name of its own
 	}

@@ -121,21 +121,21 @@ func (s *awayShare) reopen(f failer, out ...int) *Union {
 func (s *awayShare) pull(f failer, i int) {
 	f.Helper()
 	s.p[i].fault.PullOut()
-	s.await(f, i, false)
+	s.await(f, i, false, volume.Away)
 }
 
 // put puts it back.
 func (s *awayShare) put(f failer, i int) {
 	f.Helper()
 	s.p[i].fault.PutBack()
-	s.await(f, i, true)
+	s.await(f, i, true, volume.Online)
 }
 
-// await waits until volume i is used, or is not.
-func (s *awayShare) await(f failer, i int, used bool) {
+// await waits until volume i is used, or is not, and is in that state.
+func (s *awayShare) await(f failer, i int, used bool, health volume.Health) {
 	f.Helper()
-	eventually(f, fmt.Sprintf("volume %d used: %v", i, used), func() bool {
-		return s.u.online().has(i) == used && (used || s.u.vol(i).opening.Load() == 0)
+	eventually(f, fmt.Sprintf("volume %d is %v", i, health), func() bool {
+		return s.u.online().has(i) == used && s.u.Members()[i].State.Health == health
 	})
 }
 

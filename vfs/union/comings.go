@@ -80,7 +80,9 @@ func (u *Union) enlist(v *vol) {
 	}
 	u.change(func(m *members) {
 		m.online = m.online.with(v.i)
-		m.cameAt = u.now() - 1 // a clock that stands still must not make what is seen from now on old
+		if u.opened.Load() { // before, nobody knew anything without it
+			m.cameAt = u.now()
+		}
 		m.openedAt = max(m.openedAt, v.openedAt.Load())
 	})
 	v.refused.Store(nil)
@@ -113,6 +115,11 @@ func (u *Union) takeIn(v *vol) {
 				u.levelAll(u.background, v.i)
 			}
 			break
+		}
+		if errors.Is(err, errOvertaken) {
+			v.mu.Unlock()
+			wait = admitRetry / 2 // doubled by the loop
+			continue
 		}
 		u.leave(v, volume.State{Health: volume.Away, Reason: "it is there, but cannot be used: " + err.Error(), Since: s.Since, Attached: v.state.Attached})
 		v.mu.Unlock()

@@ -243,7 +243,7 @@ func (u *Union) askLoser(ctx context.Context, d *node, name vfs.Name) (*node, er
 		at, seen := place{d.node(), name, phys}, []sighting{s}
 		n, err := u.settle(ctx, at, seen, hs.set(), asked)
 		if err == nil {
-			u.notePresent(ctx, d, at, seen, n, asked)
+			u.notePresent(ctx, d, at, seen, n, asked, u.away())
 		}
 		return n, err
 	}

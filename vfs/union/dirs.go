@@ -176,9 +176,16 @@ type searching struct{}
 // again calls f, which holds no lease before and after, until it does not stumble over an
 // object that moved behind our back: that is looked for in between.
 func (u *Union) again(ctx context.Context, f func(ctx context.Context) error) error {
+	members := u.members()
 	err := f(ctx)
 	if err == nil || ctx.Value(searching{}) != nil {
 		return err
+	}
+	for range searches { // nothing was begun, and with other members now it may be answered
+		if now := u.members(); isAway(err) && now != members {
+			members = now
+			err = f(ctx)
+		}
 	}
 	inner := context.WithValue(ctx, searching{}, true)
 	for range 2 * searches {

@@ -105,7 +105,7 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 	}
 	for range searches {
 		m := u.members()
-		if unknown := u.doubtful(d); unknown != 0 {
+		if unknown := u.doubtfulOf(d, m.all&^m.online); unknown != 0 {
 			return u.refusal("list", unknown.first())
 		}
 		hs, err := u.dirsAt(ctx, d, m.online)
@@ -544,6 +544,9 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 // asOf is as of when all names of d are known by who asked the copies that d has at the time at: no better than
 // what is known of where copies are. Needs d.mu.
 func (u *Union) asOf(d *node, at int64) int64 {
+	if m := u.members(); d != u.root && m.online&^d.on() != 0 && m.cameAt != 0 && d.copiesAt <= m.cameAt {
+		return min(at, d.copiesAt) // a volume came since
+	}
 	if d.copiesAt != 0 && u.online()&^d.on() != 0 && !u.exempt() {
 		return min(at, d.copiesAt)
 	}

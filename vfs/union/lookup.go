@@ -255,7 +255,8 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 // lookAt looks at what an entry says, and confirms it. No node and no error: it is not
 // so any more.
 func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*node, error) {
-	there := vols &^ u.away()
+	m := u.members()
+	there := vols & m.online
 	if there == 0 {
 		return nil, u.refusal("look up", vols.first())
 	}
@@ -277,8 +278,8 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	}
 	all, asOf := there, int64(0)
 	d.mu.Lock()
-	if d.names != nil && d.names.complete { // the other copies do not have it, as of their listing
-		all, asOf = u.online(), d.names.asOf
+	if d.names != nil && d.names.complete && d.names.asOf > m.cameAt { // the other copies do not have it, as of their listing
+		all, asOf = m.online, d.names.asOf
 	}
 	d.mu.Unlock()
 	n, err := u.settle(ctx, at, seen, all, asOf)
@@ -319,7 +320,9 @@ func (u *Union) distrust(d *node) {
 
 // ask asks every copy of d for name and notes the answer. The caller holds a lease on d.
 func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) {
-	hs, err := u.dirsAt(ctx, d, u.online())
+	m := u.members()
+	away := m.all &^ m.online
+	hs, err := u.dirsAt(ctx, d, m.online)
 	if err != nil {
 		return nil, err
 	}
@@ -331,16 +334,16 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, err
 	}
 	if len(seen) == 0 {
-		if err := u.missing(d, name); vfs.StatusOf(err) != vfs.NoEnt {
+		if err := u.missing(d, name, m); vfs.StatusOf(err) != vfs.NoEnt {
 			if n, lerr := u.askLoser(ctx, d, name); n != nil || lerr != nil {
 				return n, lerr
 			}
 			return nil, err
 		}
-		u.noteAbsent(d, name, asked, hs.set())
+		u.noteAbsent(d, name, asked, hs.set(), away)
 		return nil, vfs.NoEnt
 	}
-	if err := u.claimed(d, name, seen); err != nil {
+	if err := u.claimed(d, name, seen, away); err != nil {
 		return nil, err
 	}
 	mine, others, err := u.split(ctx, d, name, seen)
@@ -352,17 +355,16 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 	if err != nil {
 		return nil, err
 	}
-	u.notePresent(ctx, d, at, mine, n, asked)
+	u.notePresent(ctx, d, at, mine, n, asked, away)
 	if len(others) > 0 { // their names must be unique among all: list
 		u.distrust(d)
 	}
 	return n, nil
 }
 
-// noteAbsent notes that none of these copies of d has name, as of the time asked.
-func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
+// noteAbsent notes that none of these copies of d, all but those on away, has name, as of the time asked.
+func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies, away volset) {
 	d.mu.Lock()
-	away := u.away()
 	if d.on()&^away != copies { // one that was found meanwhile may have it
 		d.mu.Unlock()
 		return
@@ -387,8 +389,8 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies volset) {
 	u.charge(grown)
 }
 
-// notePresent notes that name is the node n, seen as mine.
-func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sighting, n *node, asked int64) {
+// notePresent notes that name is the node n, seen as mine where it can be while these volumes are away.
+func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sighting, n *node, asked int64, away volset) {
 	var vols volset
 	for i := range mine {
 		vols = vols.with(mine[i].vol)
@@ -400,7 +402,7 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	}
 	d.names.asks++
 	fresh.at = u.asOf(d, asked)
-	if has, dirs := u.stands(d, at.name); dirs && allDirs(mine) {
+	if has, dirs := u.stands(d, at.name, away); dirs && allDirs(mine) {
 		fresh.vols |= has
 	}
 	if o := d.names.byName[at.name]; o == nil || o.vols != fresh.vols || o.phys != at.phys {

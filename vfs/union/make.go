@@ -275,10 +275,7 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 	}
 	switch len(list) {
 	case 0:
-		if away := u.away(); m.why == nil && away != 0 {
-			return -1, u.refusal("make", away.first())
-		}
-		return -1, m.why
+		return -1, u.noRoom(m)
 	case 1:
 		return list[0], nil
 	}
@@ -301,6 +298,22 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 		return -1, err
 	}
 	return list[c.Index], nil
+}
+
+// noRoom is why no volume can take a new object. What is away for a short time may have room.
+func (u *Union) noRoom(m *making) error {
+	for _, v := range u.away().list() {
+		if u.vol(v).getMode() != volume.ReadWrite {
+			continue
+		}
+		if err := u.refusal("make", v); m.why == nil || vfs.StatusOf(err) == vfs.Jukebox {
+			return err
+		}
+	}
+	if m.why == nil {
+		return vfs.NoSpc
+	}
+	return m.why
 }
 
 // bear makes the object on the chosen volume.

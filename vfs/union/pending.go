@@ -192,6 +192,9 @@ func (u *Union) tryRecord(ctx context.Context, r *leftover) error {
 	if !u.online().has(r.v.i) {
 		return u.refusal("read a record", r.v.i)
 	}
+	if there, err := r.v.hasPrivate(ctx, r.kind, r.name); err != nil || !there { // finished by who wrote it
+		return err
+	}
 	if r.kind == intentsName {
 		return u.recoverIntent(ctx, r.v, r.name, r.body)
 	}

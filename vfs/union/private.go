@@ -108,6 +108,20 @@ func (v *vol) sweepPrivate(ctx context.Context, dir vfs.Name) (err error) {
 	return err
 }
 
+// hasPrivate reports whether there is a small file.
+func (v *vol) hasPrivate(ctx context.Context, dir, name vfs.Name) (bool, error) {
+	d, err := v.privateDir(ctx, dir, false)
+	if err != nil || d == nil {
+		return false, err
+	}
+	_, err = d.StatAt(ctx, name)
+	there := err == nil
+	if vfs.StatusOf(err) == vfs.NoEnt {
+		err = nil
+	}
+	return there, errors.Join(err, d.Close())
+}
+
 // removePrivate removes a small file, if it is there. It may come back at a power cut.
 func (v *vol) removePrivate(ctx context.Context, dir, name vfs.Name) error {
 	d, err := v.privateDir(ctx, dir, false)

@@ -99,7 +99,7 @@ type pageEntry struct {
 // that are to be marked before others learn their ids.
 func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs bool) (out []vfs.DirEntry, bare []vfs.NodeID, ok bool, err error) {
 	d.mu.Lock()
-	if d.names == nil || !d.names.complete {
+	if d.names == nil || !d.names.complete || d.names.asOf <= u.members().cameAt { // or a volume came meanwhile
 		gone := d.gone
 		d.mu.Unlock()
 		if gone {

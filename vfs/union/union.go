@@ -130,6 +130,7 @@ type Union struct {
 	memory    atomic.Int64
 	sweeping  atomic.Bool
 	stats     counters
+	opened    atomic.Bool // Open has taken in what was there
 	closed    atomic.Bool
 }
 
@@ -184,6 +185,7 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	if err != nil {
 		return nil, errors.Join(err, u.Close())
 	}
+	u.opened.Store(true)
 	for _, v := range u.members().vols {
 		u.follow(v)
 		u.watchVolume(v)

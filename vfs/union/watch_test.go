@@ -370,7 +370,7 @@ func TestLateNotes(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		ws[0].told(t, "x", func(d volume.Dir) { plant(t, d, "x", vfs.Regular) }, "d")
 		time.Sleep(time.Millisecond)
-		s.u.noteAbsent(d, x, asked, d.volumes())
+		s.u.noteAbsent(d, x, asked, d.volumes(), 0)
 		s.look(t, dn, "x", vfs.OK)
 
 		// The same of a change of our own that another's came upon before we had noted ours.

@@ -68,7 +68,7 @@ func (u *Union) Standing(ctx context.Context, dir vfs.Node, name vfs.Name) (Stoo
 	}
 	defer d.put()
 	d.mu.Lock()
-	has, _ := u.stands(d, name)
+	has, _ := u.stands(d, name, u.away())
 	var s Stood
 	phys := name
 	if has != 0 {
