@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 // what was begun is waited for.
 func TestAwayHung(t *testing.T) {
 	ctx := context.Background()
-	x := newAwayTree(t)
+	x := newHangTree(t, 1)
 	release := x.p[1].delay.Hang()
 	defer release()
 	begun := make(chan error, 1)
@@ -61,7 +62,7 @@ func TestAwayHung(t *testing.T) {
 // one is served.
 func TestAwayHungChange(t *testing.T) {
 	ctx := context.Background()
-	x := newAwayTree(t)
+	x := newHangTree(t, 1)
 	x.onVolume(t, 1)
 	release := x.p[1].delay.Hang(volume.OpCreate, volume.OpProbe, volume.OpStat)
 	defer release()
@@ -88,7 +89,11 @@ func TestAwayHungChange(t *testing.T) {
 
 // TestAwayUnderLoad pulls volumes out and throws them back in while several clients work, each in a directory of its
 // own: what it made is never told to be absent, what it removed never to be there, no name is there twice.
+// It runs where SHEAF_AWAY_LOAD is set: it wants the machine for itself.
 func TestAwayUnderLoad(t *testing.T) {
+	if os.Getenv("SHEAF_AWAY_LOAD") == "" {
+		t.Skip("SHEAF_AWAY_LOAD is not set")
+	}
 	s := newAwayShare(t, 3)
 	s.opt.Trust = time.Millisecond
 	s.open(t)
@@ -228,7 +233,7 @@ func (c *client) answer(what, name string, err error, other vfs.Status, then, al
 }
 
 func (c *client) rename(from, to string) {
-	if from == to {
+	if from == to || c.names[to] != absent { // over another volume's object: when a call fails between, what was replaced comes back under a name of its own
 		return
 	}
 	is := c.names[from]

@@ -28,15 +28,19 @@ type kept struct{ volume.Volume }
 
 func (kept) Close() error { return nil }
 
-// awayDeadline is that of the volumes under test: what hangs is slow after it.
-const awayDeadline = 100 * time.Millisecond
+// The deadlines of volumes under test: of those that are made to hang, and of all others, so that a busy machine makes
+// none slow.
+const (
+	hangDeadline  = 200 * time.Millisecond
+	otherDeadline = time.Minute
+)
 
 // newPullable guards mem; there says whether it can be opened from the start.
-func newPullable(mem *volumetest.Mem, there bool) *pullable {
+func newPullable(mem *volumetest.Mem, there bool, deadline time.Duration) *pullable {
 	p := &pullable{mem: mem, delay: delay.New(mem, 1)}
 	p.fault = fault.New(p.delay, 1)
 	o := guard.Options{
-		Name: mem.Name(), ID: mem.ID(), Marker: mem.Marker(), Deadline: awayDeadline, ProbeEvery: time.Millisecond,
+		Name: mem.Name(), ID: mem.ID(), Marker: mem.Marker(), Deadline: deadline, ProbeEvery: time.Millisecond,
 		Open: func(context.Context) (volume.Volume, error) {
 			if err := p.fault.Present(); err != nil {
 				return nil, err
@@ -57,12 +61,13 @@ func newPullable(mem *volumetest.Mem, there bool) *pullable {
 // awayShare is a share of n volumes in memory that can be pulled out.
 type awayShare struct {
 	*shareT
-	p []*pullable
+	p    []*pullable
+	hang int // the volume that will be made to hang; below 0: none
 }
 
 func newAwayShare(tb testing.TB, n int) *awayShare {
 	tb.Helper()
-	s := &awayShare{shareT: memShare(tb, n, nil)}
+	s := &awayShare{shareT: memShare(tb, n, nil), hang: -1}
 	tb.Cleanup(func() { s.close(tb) }) // before that of memShare, which wants nothing open
 	return s
 }
@@ -76,7 +81,11 @@ func (s *awayShare) open(f failer, out ...int) *Union {
 		for _, o := range out {
 			there = there && i != o
 		}
-		p := newPullable(m, there)
+		deadline := otherDeadline
+		if i == s.hang {
+			deadline = hangDeadline
+		}
+		p := newPullable(m, there, deadline)
 		s.p = append(s.p, p)
 		s.vols = append(s.vols, p)
 	}

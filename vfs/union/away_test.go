@@ -28,7 +28,14 @@ type awayTree struct {
 
 func newAwayTree(t *testing.T) *awayTree {
 	t.Helper()
+	return newHangTree(t, -1)
+}
+
+// newHangTree is newAwayTree for who makes a volume hang.
+func newHangTree(t *testing.T, hang int) *awayTree {
+	t.Helper()
 	x := &awayTree{awayShare: newAwayShare(t, 2)}
+	x.hang = hang
 	x.opt.Trust = 1 // all is asked for
 	x.open(t)
 	x.root = x.shareT.root(t)

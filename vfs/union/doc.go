@@ -80,10 +80,33 @@
 // change leaves these alone (chmod to the same mode, rename) the stamp goes first.
 // A directory's nlink is counted from its names.
 //
+// # Volumes that go and come
+//
+// A call takes the members as they are at its moment (members, a snapshot): who is online is asked, who is away is
+// not. What came after the snapshot was not asked, so nothing is concluded about it: cameAt makes old what was
+// known before a volume came, openedAt the names of its copies.
+//
+//	going     Comer.Notify (comings.go): calls are refused with AwayError; the verifier changes if writes are
+//	          uncommitted, or the opening ended; what is open of that is dropped
+//	coming    admission: pins, records of what was cut off, the root; only then it is used.
+//	          Slow to Online is the same opening and needs none
+//	known     names.known: the copies whose names stand in the table, and stand while their volume is away
+//	doubtful  the away volumes of which it is not known what they have in a directory; that one has no copy is
+//	          told by the parent's standing names, or because that has none there (away.go)
+//	closed    a directory that a record (pending.go) is about: nobody looks into it until it is finished
+//
+// NoEnt needs that nobody is doubtful and no standing name is in the way; a listing that nobody is doubtful; Stale that every
+// volume was searched. An object that is away, and a directory without a copy that is there, is refused;
+// so are RENAME and RMDIR of a directory of which a copy is away or may be. Changes of a directory's attributes proceed and raise
+// the attribute epoch in the marks of the copies that are there (level.go): the one that missed them does not tell its own any
+// more, and is brought up when it is seen. An *AwayError says that nothing was begun; done hides it where something was.
+// A lease is waited for as long as leasePatience.
+//
 // # Locks
 //
 // In this order; nobody takes one that stands before what it holds:
 //
+//  0. pending.turn: who finishes what was cut off
 //  1. leases (vfs/lease), in one Acquire per operation: the directories and objects
 //     concerned, Exclusive to change, Shared to list, look up or stat; the tree besides
 //     when a directory changes parents. Held during I/O on these objects' volumes, never
@@ -91,7 +114,7 @@
 //     moved, and again looks for the node when the leases are released.
 //  2. node.fill of a directory: who lists it
 //  3. openFile.syncing: one flush of a file at a time
-//  4. dirCache.mu, fileTable.mu, scanner.mu, pins.mu, tableShard.mu, spaces.mu
+//  4. vol.mu, then roster.mu, pending.mu, dirCache.mu, fileTable.mu, scanner.mu, pins.mu, tableShard.mu, spaces.mu
 //  5. node.mu; of two directories, that with the lower id first
 //  6. keyShard.mu, goneSet.mu, leads.mu, chance.mu, subscribers.mu
 //

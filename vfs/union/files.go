@@ -472,6 +472,9 @@ func (u *Union) Write(ctx context.Context, w *vfs.Who, vn vfs.Node, data []byte,
 		// Before the data goes to the host (as knfsd does, nfsd_vfs_write in fs/nfsd/vfs.c): if a
 		// flush drops it before the reply, COMMIT answers another.
 		wr.Verifier = u.Verifier()
+		if f != nil { // of an attempt that came to nothing
+			f.release(u)
+		}
 		f, since, wr.Count, ch, err = u.write(ctx, w, n, data, off)
 		return err
 	})

@@ -22,6 +22,9 @@ func (u *Union) SetAttr(ctx context.Context, w *vfs.Who, vn vfs.Node, set *vfs.S
 	defer n.put()
 	var flush flusher
 	err = u.again(ctx, func(ctx context.Context) (err error) {
+		if flush != nil { // of an attempt that came to nothing
+			_ = flush(ctx, false)
+		}
 		flush, err = u.setAttr(ctx, w, n, set, guard, &ch)
 		return err
 	})
@@ -258,6 +261,9 @@ func (u *Union) SetACL(ctx context.Context, w *vfs.Who, vn vfs.Node, acls vfs.AC
 	var ch vfs.Change
 	var flush flusher
 	err = u.again(ctx, func(ctx context.Context) (err error) {
+		if flush != nil { // of an attempt that came to nothing
+			_ = flush(ctx, false)
+		}
 		flush, err = u.setACL(ctx, w, n, acls, &ch)
 		return err
 	})
