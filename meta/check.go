@@ -114,7 +114,7 @@ func (c *checker) meta(key, value []byte) {
 		c.say("M1", key, err)
 	}
 	switch string(key) {
-	case string(keyOpen), string(keySession), string(keyVoid), string(keyCut), string(keyBoot), string(keyLost), string(keyWhole):
+	case string(keyOpen), string(keySession), string(keyVoid), string(keyCut), string(keyBoot), string(keyLost), string(keyUnder), string(keyWhole):
 	case string(keyFormat):
 		c.format = true
 		if n != Format {

@@ -19,6 +19,7 @@
 //	'm' "cut"            the last session that the host ended meta
 //	'm' "boot"           which run of the host that was       meta
 //	'm' "lost"           the last one whose end was not told  meta
+//	'm' "under"          a sum of what listings depend on     union
 //	'm' "whole"          1 once everything was seen           union
 //	'n' node             type, birth, where it lies, names    union       M2 a directory has one name, M7
 //

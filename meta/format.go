@@ -64,6 +64,7 @@ var (
 	keyCut     = []byte{kindMeta, 'c', 'u', 't'}
 	keyBoot    = []byte{kindMeta, 'b', 'o', 'o', 't'}
 	keyLost    = []byte{kindMeta, 'l', 'o', 's', 't'}
+	keyUnder   = []byte{kindMeta, 'u', 'n', 'd', 'e', 'r'}
 	keyWhole   = []byte{kindMeta, 'w', 'h', 'o', 'l', 'e'}
 )
 
@@ -159,6 +160,16 @@ func (s *Store) end() error {
 		whole = 1
 	}
 	return s.setNumbers(map[string]uint32{string(keyOpen): 0, string(keyWhole): whole})
+}
+
+// Under notes under which settings of its owner, by a sum of them, listings are written from now on, and reports whether those
+// that are there were written under the same. It is for who has just opened the index.
+func (s *Store) Under(settings uint32) (same bool, err error) {
+	was, known, err := s.number(keyUnder)
+	if err != nil || known && was == settings {
+		return err == nil, err
+	}
+	return false, s.setNumbers(map[string]uint32{string(keyUnder): settings})
 }
 
 // standingName is a file in Options.Dir that is there as long as every change of a settled copy reaches the

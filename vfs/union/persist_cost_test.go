@@ -85,3 +85,22 @@ func TestRestartCostsOneStat(t *testing.T) {
 		})
 	}
 }
+
+// TestOtherHiddenNames: names of the root that another configuration hid are found when they are not hidden any more (N10).
+func TestOtherHiddenNames(t *testing.T) {
+	s := memShare(t, 1, nil)
+	s.newIndex(t)
+	plant(t, s.vols[0].Root(), "secret", vfs.Regular)
+	s.opt.Hide = []string{"sec*"}
+	s.open(t)
+	root := s.root(t)
+	s.look(t, root, "secret", vfs.NoEnt)
+	s.list(t, root)
+	s.opt.Hide = []string{"other"}
+	s.restart(t)
+	s.look(t, root, "secret", vfs.OK)
+	s.list(t, root)
+	s.opt.Hide = []string{"sec*"}
+	s.restart(t)
+	s.look(t, root, "secret", vfs.NoEnt)
+}

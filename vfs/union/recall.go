@@ -3,6 +3,8 @@ package union
 import (
 	"context"
 	"errors"
+	"hash/crc32"
+	"strings"
 	"time"
 
 	"sheaf/meta"
@@ -163,6 +165,16 @@ func (u *Union) recallStanding(d *node, away volset) {
 	t.known |= stand
 	u.memory.Add(t.charge())
 	u.stats.recalls.Add(1)
+}
+
+// underHide makes the index forget the names of the root if they were listed under other patterns of Options.Hide (N10).
+func (u *Union) underHide() error {
+	sum := crc32.ChecksumIEEE([]byte(strings.Join(u.opt.Hide, "\x00")))
+	same, err := u.opt.Index.Under(sum)
+	if same && err == nil {
+		return nil
+	}
+	return errors.Join(err, u.opt.Index.ForgetDir(u.rowQueue.ctx, u.root.id))
 }
 
 // lacksNames reports whether the names of d are not in memory, and the index may have them.

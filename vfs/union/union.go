@@ -177,7 +177,12 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 		u.rowQueue.start(u)
 	}
 	u.openRoot(rootID)
-	err = u.openVolumes(ctx)
+	if u.keeps() {
+		err = u.underHide()
+	}
+	if err == nil {
+		err = u.openVolumes(ctx)
+	}
 	u.servedAt = u.now()
 	if err == nil {
 		err = u.recoverAll(ctx)
