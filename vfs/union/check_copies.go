@@ -150,7 +150,8 @@ func (c *check) judge(copies []copySight) (found []Finding) {
 			homes++
 		}
 	}
-	if !unmarked && homes != 1 {
+	// The home copy may be on a volume that is away: it is not missed, and no other made it.
+	if !unmarked && (homes > 1 || homes == 0 && len(c.sum.Unchecked) == 0) {
 		found = append(found, Finding{Kind: FindHome, Note: true, Volume: c.u.vol(copies[home].vol).name, Node: node,
 			What: fmt.Sprintf("%d of the copies of the directory are marked as the home copy", homes), Repair: "this one is, and the others are not"})
 	}
