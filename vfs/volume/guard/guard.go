@@ -46,8 +46,8 @@ const (
 	// ClosingMax is how many Dirs and Files wait to be closed when no more are opened.
 	ClosingMax = 8192
 	// CloseWait is how long Close waits for calls that are under way, and for what they opened to be
-	// closed: on a busy host that took more than a second.
-	CloseWait = 10 * time.Second
+	// closed: on a busy host that took more than a second. Less than what cmd/sheaf/share gives all volumes together.
+	CloseWait = 4 * time.Second
 	// tickParts of the deadline is how late it is noticed that a call exceeded it, at most.
 	tickParts = 16
 )
