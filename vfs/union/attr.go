@@ -528,7 +528,11 @@ func (c *copyOf) keep(st *volume.Stat) {
 
 // composeDir is compose of a directory with several copies, by what they said last. Needs n.mu.
 func (n *node) composeDir(online volset) {
-	if c := n.copyOn(n.acting(online)); c != nil && c.last != nil {
+	from := n.acting(online)
+	if v := n.ahead(online); v >= 0 && n.copyOn(v).last != nil { // it is away, and told last what counts
+		from = v
+	}
+	if c := n.copyOn(from); c != nil && c.last != nil {
 		n.composeOf(c.last)
 	}
 	a := &n.attr

@@ -367,6 +367,41 @@ func TestAwayAttributes(t *testing.T) {
 	}
 }
 
+// TestAwayAttributesInTurn changes a directory's mode while one copy is away, and takes the copy that knows of it
+// away before the first comes: that does not tell its old mode, nor pass it on.
+func TestAwayAttributesInTurn(t *testing.T) {
+	ctx := context.Background()
+	s := newAwayShare(t, 3)
+	s.opt.Trust = 1
+	s.open(t)
+	s.onVolume(t, 0)
+	d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+	s.onVolume(t, 2)
+	s.mk(t, d, "f", vfs.Regular)
+	s.list(t, s.root(t))
+	mode := func(when string) {
+		t.Helper()
+		if a, err := s.u.GetAttr(ctx, who, d); err != nil || a.Mode != 0o711 {
+			t.Errorf("%s the mode is %o, %v", when, a.Mode, err)
+		}
+	}
+	s.pull(t, 0)
+	if _, err := s.u.SetAttr(ctx, who, d, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o711}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.pull(t, 2)
+	s.put(t, 0)
+	mode("with the old copy alone")
+	if _, err := s.u.SetAttr(ctx, who, d, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o700}, nil); !isRefusal(err) {
+		t.Errorf("a change of what is not there: %v", err)
+	}
+	s.put(t, 2)
+	mode("with both")
+	eventually(t, "all is leveled", s.leveled)
+	s.pull(t, 2)
+	mode("with the copy that was brought up")
+}
+
 // TestAwayAtStart opens a share while a volume is away, with an index and without: handles of what lies there are not
 // stale, nothing is told to be absent that may be there, and all is there when it comes.
 func TestAwayAtStart(t *testing.T) {

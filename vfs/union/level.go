@@ -55,6 +55,10 @@ func (u *Union) raise(ctx context.Context, n *node) error {
 	m := u.members()
 	away := m.all &^ m.online
 	n.mu.Lock()
+	if v := n.ahead(m.online); v >= 0 {
+		n.mu.Unlock()
+		return u.refusal("set attributes", v) // what these copies have is not what is to be changed
+	}
 	on, epoch := n.on(), n.epoch()
 	for i := range n.copies { // those that are known to be behind already are that far behind
 		if c := &n.copies[i]; c.epoch != 0 && c.epoch < epoch {
@@ -93,15 +97,39 @@ func (u *Union) markAll(ctx context.Context, n *node, epoch uint64) error {
 	return u.settleDir(ctx, n)
 }
 
-// behind are the copies of n that are there and missed a change of its attributes. Needs n.mu.
+// behind are the copies of n that are there and missed a change of its attributes, if one is there that did not.
+// Needs n.mu.
 func (n *node) behind(online volset) (set volset) {
-	epoch := n.epoch()
+	epoch, best := n.epoch(), uint64(0)
 	for i := range n.copies {
-		if c := &n.copies[i]; online.has(c.vol) && c.epoch != 0 && c.epoch < epoch {
+		c := &n.copies[i]
+		if !online.has(c.vol) {
+			continue
+		}
+		best = max(best, c.epoch)
+		if c.epoch != 0 && c.epoch < epoch {
 			set = set.with(c.vol)
 		}
 	}
+	if best < epoch { // those that know are away: nothing can be learned from these
+		return 0
+	}
 	return set
+}
+
+// ahead is a volume that is away whose copy of n knows of a change which no copy that is there does; below 0:
+// none. Needs n.mu.
+func (n *node) ahead(online volset) int {
+	best, epoch := -1, uint64(1)
+	for i := range n.copies {
+		if c := &n.copies[i]; c.epoch > epoch || c.epoch == epoch && online.has(c.vol) {
+			best, epoch = c.vol, c.epoch
+		}
+	}
+	if best >= 0 && online.has(best) {
+		return -1
+	}
+	return best
 }
 
 // level brings copies that missed a change of attributes while they were away to what the others have. The caller
