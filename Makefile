@@ -42,8 +42,8 @@ test: ## all tests, in random order; kernel mounts where the host can
 e2e: ## the kernel-mount tests alone, none skipped
 	SHEAF_E2E_REQUIRED=1 $(GO) test -v -count=1 -timeout $(TIMEOUT) ./tests/e2e/...
 
-proofs: ## each flush left out of the code, and noticed; PROOFS=all for more of it
-	SHEAF_PROOFS=$(PROOFS) $(GO) test -v -count=1 -timeout $(TIMEOUT) -run TestEveryFlushIsNeeded ./vfs/union
+proofs: ## each flush left out of the code, each operation failing; PROOFS=all for more of it
+	SHEAF_PROOFS=$(PROOFS) $(GO) test -v -count=1 -timeout $(TIMEOUT) -run 'TestEveryFlushIsNeeded|TestRetriedIsDurable' ./vfs/union
 
 crash: ## the server killed KILLS times, its file systems cut off CUTS times each
 	SHEAF_CRASH_KILLS=$(KILLS) SHEAF_CRASH_CUTS=$(CUTS) $(GO) test -v -count=1 -timeout $(TIMEOUT) ./tests/crash

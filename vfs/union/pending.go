@@ -35,9 +35,12 @@ type pending struct {
 	list []*leftover
 }
 
-// recoverRetry is how long until records that could not be finished, for another reason than that a volume is
-// away, are tried again.
-const recoverRetry = time.Minute
+// Records that could not be finished, for another reason than that a volume is away, are tried again after
+// recoverSoon, and after twice as long each time, up to recoverRetry.
+const (
+	recoverSoon  = 10 * time.Millisecond
+	recoverRetry = time.Minute
+)
 
 // closedDir is why the directory id may not be looked into now, or nil.
 func (u *Union) closedDir(ctx context.Context, id vfs.NodeID) error {
@@ -201,15 +204,16 @@ func (u *Union) tryRecord(ctx context.Context, r *leftover) error {
 	return u.recoverDisplaced(ctx, r.v, vfs.MustName(strings.TrimSuffix(r.name.String(), ".json")), r.body)
 }
 
-// leaveRecord takes note of a record that an operation could not finish because a volume went away. What failed
-// otherwise waits for the next start.
+// leaveRecord takes note of a record that an operation could not finish, because a volume went away or failed.
 func (u *Union) leaveRecord(v *vol, kind, id vfs.Name, b []byte, err error) {
-	if !isAway(err) {
-		return
-	}
 	r := &leftover{v: v, kind: kind, name: jsonName(id), body: b, dirs: recordDirs(b), why: err}
 	u.addRecord(r)
-	u.log.Warn("a rename was cut off; it is finished when the volume is there again", "op", "rename", "volume", v.name, "record", r.name.String(), "err", err)
+	if isAway(err) {
+		u.log.Warn("a rename was cut off; it is finished when the volume is there again", "op", "rename", "volume", v.name, "record", r.name.String(), "err", err)
+		return
+	}
+	u.log.Error("a rename failed, and so did what was to undo it; it is tried again", "op", "rename", "volume", v.name, "record", r.name.String(), "err", err)
+	u.recoverLater()
 }
 
 // recoverLater finishes what a volume that came has brought, or what waited for it. It is tried again as long
@@ -219,14 +223,14 @@ func (u *Union) recoverLater() {
 		return
 	}
 	u.spawn(func() {
-		for {
+		for pause := recoverSoon; ; pause = min(2*pause, recoverRetry) {
 			err := u.recoverAll(u.background)
 			if err == nil || u.background.Err() != nil {
 				return
 			}
 			u.log.Error("what was cut off cannot be finished; its directories stay closed, and it is tried again", "op", "recover", "err", err)
 			select {
-			case <-time.After(recoverRetry):
+			case <-time.After(pause):
 			case <-u.background.Done():
 			}
 		}

@@ -134,7 +134,7 @@ func (x *displaced) drop(ctx context.Context, u *Union) error {
 		return err
 	}
 	err = d.Unlink(ctx, x.id)
-	if err == nil {
+	if err == nil || vfs.StatusOf(err) == vfs.NoEnt { // an earlier attempt did that
 		u.stats.syncs.Add(1)
 		err = d.Sync(ctx)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/lease"
@@ -501,12 +502,29 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 		return done(err)
 	}
 	r.toSafe, r.fromSafe = true, true
-	err = x.drop(ctx, u)
-	if isAway(err) { // it is decided; when the volume comes what was set aside goes
-		u.log.Warn("what a rename has replaced is left on a volume that went away, until it comes", "op", "rename", "volume", x.vol.name, "err", err)
-		return nil
+	if err = x.drop(ctx, u); err != nil { // it is decided; what was set aside goes when the volume comes, or is better
+		u.log.Warn("what a rename has replaced is left on its volume for now", "op", "rename", "volume", x.vol.name, "err", err)
+		if !isAway(err) {
+			u.dropLater(x)
+		}
 	}
-	return done(err)
+	return nil
+}
+
+// dropLater tries to drop until it can be done, or the volume goes: then recovery does it when it comes.
+func (u *Union) dropLater(x *displaced) {
+	u.spawn(func() {
+		for pause := recoverSoon; ; pause = min(2*pause, recoverRetry) {
+			select {
+			case <-time.After(pause):
+			case <-u.background.Done():
+				return
+			}
+			if err := x.drop(u.background, u); err == nil || isAway(err) {
+				return
+			}
+		}
+	})
 }
 
 // moveDir renames the copies of a directory, the home copy first: that decides. If
@@ -557,8 +575,10 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		return done(err)
 	}
 	err = intent.done(ctx, u, r.toHs, r.fromHs)
-	if isAway(err) { // it is decided, durably; the other copies are seen to when they are there
+	if err != nil { // it is decided, durably; the other copies are seen to when they are there
 		u.leaveIntent(intent, err)
+	}
+	if isAway(err) {
 		return nil
 	}
 	return done(err)

@@ -194,3 +194,31 @@ func TestEvictionFlushes(t *testing.T) {
 		}
 	}
 }
+
+// TestEvictionThatFails: nobody waits for the flush of a file whose descriptor is needed; if it fails, whoever wrote
+// learns it from the verifier of his COMMIT, once, and what he sends again is safe.
+func TestEvictionThatFails(t *testing.T) {
+	s, _, x, f := trapped(t, 1)
+	s.u.files.limit = 1
+	w, err := s.write(t, f, "data", vfs.Unstable)
+	must(t, err)
+	x.fail("syncfile", 1, 0, errDisk)
+	for i := range 4 {
+		s.mk(t, s.root(t), fmt.Sprintf("f%d", i), vfs.Regular)
+	}
+	if left := x.snare.Load().left.Load(); left > 0 {
+		t.Fatal("the file was not flushed")
+	}
+	v, _, err := s.u.Commit(t.Context(), who, f, 0, 0)
+	must(t, err)
+	if v == w.Verifier {
+		t.Error("COMMIT vouches for data whose flush failed")
+	}
+	w, err = s.write(t, f, "data", vfs.Unstable)
+	must(t, err)
+	v, _, err = s.u.Commit(t.Context(), who, f, 0, 0)
+	must(t, err)
+	if v != w.Verifier {
+		t.Error("COMMIT says once more that the data must be sent again")
+	}
+}
