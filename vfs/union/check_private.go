@@ -247,7 +247,8 @@ func (c *check) displacedOne(ctx context.Context, v *vol, d volume.Dir, name vfs
 	case !there:
 		c.say(Finding{Kind: FindRecord, Note: true, Volume: v.name, Path: path, Node: dir.ID, What: "the record of an object that was set aside and is gone since",
 			Repair: "it is removed"}, func() error {
-			if err := d.Sync(ctx); err != nil { // what is gone must not come back without its record
+			// What is gone must not come back without its record, nor what was put back go.
+			if err := v.v.SyncAll(ctx); err != nil {
 				return err
 			}
 			return d.Unlink(ctx, name)

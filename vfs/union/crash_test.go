@@ -145,7 +145,7 @@ func TestRecoveryKeepsWhatCameMeanwhile(t *testing.T) {
 		x.dies.Store(i)
 		err := x.m.rename(t, x.home, "deep", x.away, "empty")
 		spent := x.dies.Swap(0) > 1
-		x.m.u.scans.wait()
+		x.m.u.abandon()
 		put := 0
 		for v := range x.m.mems {
 			x.m.mems[v] = x.m.mems[v].Reopen()

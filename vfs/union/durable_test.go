@@ -23,9 +23,16 @@ func (m *mortal) cut(t testing.TB, seed uint64) {
 	m.open(t)
 }
 
+// abandon ends what a union does by itself. Nothing is made good: its server is dead.
+func (u *Union) abandon() {
+	u.scans.wait()
+	u.stop()
+	u.tasks.Wait()
+}
+
 // kill ends the server, and not its host.
 func (m *mortal) kill() {
-	m.u.scans.wait()
+	m.u.abandon()
 	m.u = nil
 	for i := range m.mems {
 		m.mems[i] = m.mems[i].Reopen()
@@ -36,7 +43,7 @@ func (m *mortal) kill() {
 // turnOff turns the power of all volumes off and on.
 func (m *mortal) turnOff(seed uint64) {
 	if m.u != nil {
-		m.u.scans.wait()
+		m.u.abandon()
 		m.u = nil
 	}
 	for i := range m.mems {

@@ -301,6 +301,7 @@ func TestFailedCallLeavesTruth(t *testing.T) {
 					if x.failing.Swap(-1) > 0 {
 						return
 					}
+					eventually(t, "what was left half done is finished", func() bool { return x.m.u.pending.n.Load() == 0 })
 					got := x.m.seen(t)
 					x.m.forgetAll()
 					if want := x.m.seen(t); !maps.Equal(got, want) {

@@ -155,8 +155,9 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if _, err := d.StatAt(ctx, id); vfs.StatusOf(err) == vfs.NoEnt { // not set aside yet, or gone already
-		if err := d.Sync(ctx); err != nil { // what is gone must not come back without its record
+	if _, err := d.StatAt(ctx, id); vfs.StatusOf(err) == vfs.NoEnt { // not set aside yet, put back, or gone already
+		// What is gone must not come back without its record, nor what was put back go.
+		if err := v.v.SyncAll(ctx); err != nil {
 			return err
 		}
 		return d.Unlink(ctx, jsonName(id))

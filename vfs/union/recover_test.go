@@ -70,7 +70,7 @@ func (m *mortal) fault(string, int) error {
 func (m *mortal) revive(t testing.TB) {
 	t.Helper()
 	m.left.Store(-1)
-	m.u.scans.wait()
+	m.u.abandon()
 	m.u = nil
 	for i := range m.mems {
 		m.mems[i] = m.mems[i].Reopen()

@@ -570,7 +570,7 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		return nil
 	}
 	r.toSafe, r.fromSafe = true, true
-	if err := errors.Join(u.syncDir(ctx, r.toHs[home]), u.syncDir(ctx, r.fromHs[home])); err != nil {
+	if err := u.decide(ctx, r, home); err != nil {
 		u.leaveIntent(intent, err)
 		return done(err)
 	}
@@ -582,6 +582,12 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		return nil
 	}
 	return done(err)
+}
+
+// decide makes the rename of the home copy durable by itself: if another copy's volume goes before all are flushed, the
+// call is answered all the same.
+func (u *Union) decide(ctx context.Context, r *renaming, home int) error {
+	return errors.Join(u.syncDir(ctx, r.toHs[home]), u.syncDir(ctx, r.fromHs[home]))
 }
 
 // moveBack undoes what moveDir did on the volumes of some before it failed with err. An *AwayError only where nothing
