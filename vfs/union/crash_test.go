@@ -30,6 +30,7 @@ func TestCrashLosesNothing(t *testing.T) {
 						x.m.settled(t)
 						x.dies.Store(i)
 						check, err := d.call(x)
+						x.m.u.abandon()
 						spent := x.dies.Swap(0) > 1
 						x.m.cut(t, seed)
 						if err == nil {
@@ -69,6 +70,7 @@ func TestCrashWhileTakingBack(t *testing.T) {
 				x.trap.fail("rename", k, 0, errDisk)
 				x.dies.Store(i)
 				err := x.m.rename(t, x.wide, "new one", x.wide, "w1")
+				x.m.u.abandon()
 				spent, x.trap = x.dies.Swap(0) > 1, nil
 				x.m.cut(t, seed)
 				now := x.m.look(t, x.wide, "w1", vfs.OK).Node.ID
@@ -103,6 +105,7 @@ func TestCopiesComeTogether(t *testing.T) {
 				x.trap = &trap{}
 				x.trap.fail("rename", k, more, errDisk)
 				err := x.m.rename(t, x.m.root(t), "wide", x.home, "moved")
+				x.m.u.abandon()
 				x.trap = nil
 				if seed == 0 {
 					x.m.restart(t)
@@ -144,8 +147,8 @@ func TestRecoveryKeepsWhatCameMeanwhile(t *testing.T) {
 		x.emptyWide(t, x.away, "empty")
 		x.dies.Store(i)
 		err := x.m.rename(t, x.home, "deep", x.away, "empty")
-		spent := x.dies.Swap(0) > 1
 		x.m.u.abandon()
+		spent := x.dies.Swap(0) > 1
 		put := 0
 		for v := range x.m.mems {
 			x.m.mems[v] = x.m.mems[v].Reopen()

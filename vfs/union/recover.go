@@ -261,14 +261,14 @@ func (u *Union) intend(ctx context.Context, r *renaming, target place, home int)
 	return i, i.vol.writePrivate(ctx, intentsName, jsonName(i.id), b)
 }
 
-// done removes an intent, when all that it says is durable. The copies were marked, so that
-// a crash before shows which of them have followed.
-func (i *intent) done(ctx context.Context, u *Union, hs ...handles) error {
+// done removes an intent, when all that it says is durable; safe are volumes where it is. The copies were
+// marked, so that a crash before shows which of them have followed.
+func (i *intent) done(ctx context.Context, u *Union, safe volset, hs ...handles) error {
 	if i == nil {
 		return nil
 	}
 	for _, h := range hs {
-		if err := each(h.set(), func(v int) error { return u.syncDir(ctx, h[v]) }); err != nil {
+		if err := each(h.set()&^safe, func(v int) error { return u.syncDir(ctx, h[v]) }); err != nil {
 			return err
 		}
 	}

@@ -69,8 +69,8 @@ func (m *mortal) fault(string, int) error {
 // revive starts the server again on the volumes as it left them.
 func (m *mortal) revive(t testing.TB) {
 	t.Helper()
+	m.u.abandon() // before the volumes answer again
 	m.left.Store(-1)
-	m.u.abandon()
 	m.u = nil
 	for i := range m.mems {
 		m.mems[i] = m.mems[i].Reopen()

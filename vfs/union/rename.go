@@ -574,7 +574,7 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 		u.leaveIntent(intent, err)
 		return done(err)
 	}
-	err = intent.done(ctx, u, r.toHs, r.fromHs)
+	err = intent.done(ctx, u, volset(0).with(home), r.toHs, r.fromHs)
 	if err != nil { // it is decided, durably; the other copies are seen to when they are there
 		u.leaveIntent(intent, err)
 	}
@@ -601,7 +601,7 @@ func (u *Union) moveBack(ctx context.Context, r *renaming, target place, i *inte
 		back = errors.Join(back, to[v].d.Rename(ctx, target.phys, from[v].d, r.srcAt.phys, true))
 	}
 	if back == nil {
-		back = i.done(ctx, u, from, to)
+		back = i.done(ctx, u, 0, from, to)
 	}
 	if back != nil && len(some) > 0 { // the intent stays, and brings the copies together
 		u.leaveIntent(i, back)
