@@ -119,14 +119,23 @@ func (u *Union) mayHave(d *node, s volset) (may volset) {
 	return may | s
 }
 
-// whole is an error if a copy of the directory n is away, or may be.
+// whole is an error if a copy of the directory n is away, or may be, or if a volume came since it was looked where n has copies.
 func (u *Union) whole(op string, n *node) error {
-	away := u.away()
-	if away == 0 || !n.isDir() {
+	if !n.isDir() {
 		return nil
 	}
-	on := n.volumes()
-	if missing := on&away | u.mayHave(n, away&^on); missing != 0 {
+	m := u.members()
+	away := m.all &^ m.online
+	n.mu.Lock()
+	on, missing := n.on(), volset(0)
+	if n != u.root && m.cameAt != 0 && n.copiesAt <= m.cameAt {
+		missing = m.online &^ on
+	}
+	n.mu.Unlock()
+	if away != 0 {
+		missing |= on&away | u.mayHave(n, away&^on)
+	}
+	if missing != 0 {
 		return u.refusal(op, missing.first())
 	}
 	return nil
