@@ -2,10 +2,12 @@ package union
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"sheaf/vfs"
 	"sheaf/vfs/lease"
+	"sheaf/vfs/volume"
 )
 
 // TestComesBeforeTheLease lets a volume come between the look for a directory's copies and the lease of the call that changes
@@ -64,4 +66,45 @@ func TestComesBeforeTheLease(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFlushOfAnotherVolumeHangs lets the flush of a file hang that has to give its place to one of another volume: who opens that
+// does not wait for it.
+func TestFlushOfAnotherVolumeHangs(t *testing.T) {
+	ctx := context.Background()
+	x := newAwayTree(t)
+	x.onVolume(t, 0)
+	also := x.mk(t, x.known, "also", vfs.Regular).Node
+	x.opt.OpenFiles = 1
+	x.reopen(t)
+	w, _, err := x.u.Write(ctx, who, x.there, []byte("data"), 0, vfs.Unstable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := x.p[1].delay.Hang(volume.OpSyncFile)
+	defer release()
+	did := make(chan error, 1)
+	go func() {
+		var err error
+		for range 3 {
+			for _, f := range []vfs.Node{x.here, also} {
+				_, _, werr := x.u.Write(ctx, who, f, []byte("data"), 0, vfs.FileSync)
+				err = errors.Join(err, werr)
+			}
+		}
+		did <- err
+	}()
+	eventually(t, "writes to the other volume are done", func() bool { return len(did) == 1 })
+	if err := <-did; err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the flush hangs", func() bool { return x.p[1].delay.Hanging() == 1 })
+	release()
+	if v, _, err := x.u.Commit(ctx, who, x.there, 0, 0); err != nil || v != w.Verifier {
+		t.Errorf("COMMIT of what was flushed late: %v", err)
+	}
+	eventually(t, "no more files are open than may be", func() bool {
+		_, _, err := x.u.Write(ctx, who, x.here, []byte("data"), 0, vfs.FileSync)
+		return err == nil && x.u.Stats().OpenFiles <= 2
+	})
 }

@@ -90,6 +90,8 @@ type fileTable struct {
 	limit int
 	ring  []*openFile
 	hand  int
+
+	flushing atomic.Int32 // files that are flushed in the background
 }
 
 // peek is n's open file with a reference, or nil.
@@ -194,13 +196,16 @@ func (u *Union) closeClean(n *node, f volume.File) {
 }
 
 // add takes a new file in and closes others beyond the limit. A file with uncommitted
-// writes is flushed first, while COMMIT still finds it.
+// writes is flushed first, while COMMIT still finds it; one of another volume than o's in the background, since that may hang.
 func (t *fileTable) add(u *Union, o *openFile) {
 	t.mu.Lock()
 	t.ring = append(t.ring, o)
 	out, dirty := t.evict()
 	t.mu.Unlock()
 	for _, f := range dirty {
+		if f.vol != o.vol && t.flushLater(u, f) {
+			continue
+		}
 		_ = f.flush(u.background, u) // a failure changed the verifier and was logged
 		f.release(u)
 	}
@@ -216,6 +221,22 @@ func (t *fileTable) add(u *Union, o *openFile) {
 	for _, f := range out {
 		t.retire(u, f)
 	}
+}
+
+// flushLater flushes f in the background and gives its reference back then; not ok: too many are, or the server stops.
+// Until that is done f stays open beyond the limit.
+func (t *fileTable) flushLater(u *Union, f *openFile) (ok bool) {
+	if int(t.flushing.Add(1)) <= t.limit {
+		ok = u.spawn(func() {
+			_ = f.flush(u.background, u) // as in add
+			t.flushing.Add(-1)
+			f.release(u)
+		})
+	}
+	if !ok {
+		t.flushing.Add(-1)
+	}
+	return ok
 }
 
 // evict takes files that are not in use out of the ring while it is too long. Those
