@@ -143,7 +143,7 @@ func (p *plain) createOne(dir int, name string, fsyncs *atomic.Int64) error {
 // retried is f until a signal does not interrupt it: the Go runtime sends itself some.
 func retried(f func() error) error {
 	for {
-		if err := f(); err != unix.EINTR {
+		if err := f(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

@@ -389,7 +389,7 @@ func (k *client) how() *vfs.How {
 func (k *client) want(dir vfs.Node, name vfs.Name, want vfs.Status) error {
 	_, _, err := k.c.Lookup(context.Background(), k.w, dir, name)
 	if vfs.StatusOf(err) != want {
-		return fmt.Errorf("look %s up: %w, want %v", name, err, want)
+		return fmt.Errorf("look %s up: %w, want %w", name, err, want)
 	}
 	return nil
 }

@@ -84,14 +84,14 @@ func (u *Union) refreshOn(ctx context.Context, d *node, hs handles) (vfs.Attr, e
 	return d.attr, nil
 }
 
-// allTold reports whether d has several copies, among them those in hs, and what each that is there said when it was last
-// accounted for is known. Needs d.mu.
-func (d *node) allTold(hs handles, online volset) bool {
-	if d.gone || d.attrAt == 0 || len(d.copies) < 2 {
+// allTold reports whether n has several copies, among them those in hs, and what each that is there said when it was last
+// accounted for is known. Needs n.mu.
+func (n *node) allTold(hs handles, online volset) bool {
+	if n.gone || n.attrAt == 0 || len(n.copies) < 2 {
 		return false
 	}
-	for i := range d.copies {
-		c := &d.copies[i]
+	for i := range n.copies {
+		c := &n.copies[i]
 		if !online.has(c.vol) {
 			continue
 		}
@@ -100,7 +100,7 @@ func (d *node) allTold(hs handles, online volset) bool {
 		}
 	}
 	for _, h := range hs {
-		if h != nil && d.indexOn(h.vol) < 0 {
+		if h != nil && n.indexOn(h.vol) < 0 {
 			return false
 		}
 	}

@@ -188,8 +188,10 @@ func (c *check) unreadable(v *vol, path string, err error) {
 		c.sum.Unchecked[v.name] = away.State.Health.String() + ": " + away.State.Reason
 		return
 	}
-	c.say(Finding{Kind: FindUnreadable, Volume: v.name, Path: path, What: "it cannot be looked at: " + err.Error(), Err: err,
-		Do: "see the disk's health and the log of the host's kernel"}, nil)
+	c.say(Finding{
+		Kind: FindUnreadable, Volume: v.name, Path: path, What: "it cannot be looked at: " + err.Error(), Err: err,
+		Do: "see the disk's health and the log of the host's kernel",
+	}, nil)
 }
 
 // joined is a path from its components.

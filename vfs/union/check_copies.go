@@ -152,8 +152,10 @@ func (c *check) judge(copies []copySight) (found []Finding) {
 	}
 	// The home copy may be on a volume that is away: it is not missed, and no other made it.
 	if !unmarked && (homes > 1 || homes == 0 && len(c.sum.Unchecked) == 0) {
-		found = append(found, Finding{Kind: FindHome, Note: true, Volume: c.u.vol(copies[home].vol).name, Node: node,
-			What: fmt.Sprintf("%d of the copies of the directory are marked as the home copy", homes), Repair: "this one is, and the others are not"})
+		found = append(found, Finding{
+			Kind: FindHome, Note: true, Volume: c.u.vol(copies[home].vol).name, Node: node,
+			What: fmt.Sprintf("%d of the copies of the directory are marked as the home copy", homes), Repair: "this one is, and the others are not",
+		})
 	}
 	return append(found, c.judgeAttrs(copies, node, home, newest)...)
 }
@@ -207,8 +209,10 @@ func (c *check) judgeAttrs(copies []copySight, node vfs.NodeID, home int, newest
 		default:
 			continue
 		}
-		found = append(found, Finding{Kind: FindAttributes, Note: true, Volume: c.u.vol(s.vol).name, Node: node,
-			What: what + ", which the share shows", Repair: "it gets those that the share shows"})
+		found = append(found, Finding{
+			Kind: FindAttributes, Note: true, Volume: c.u.vol(s.vol).name, Node: node,
+			What: what + ", which the share shows", Repair: "it gets those that the share shows",
+		})
 	}
 	return found
 }
@@ -324,9 +328,11 @@ func (c *check) conflict(ctx context.Context, dirs []volume.Dir, path []vfs.Name
 		if pinned && written {
 			continue
 		}
-		f := Finding{Kind: FindUnpinned, Note: true, Volume: c.u.vol(v).name, Path: joined(append(slices.Clip(path), name)), Node: k.dir,
+		f := Finding{
+			Kind: FindUnpinned, Note: true, Volume: c.u.vol(v).name, Path: joined(append(slices.Clip(path), name)), Node: k.dir,
 			What:   "objects of several volumes have this name, and which of them the share shows under it is not written on this volume",
-			Repair: "it is written"}
+			Repair: "it is written",
+		}
 		c.say(f, func() error {
 			if !pinned {
 				return c.pin(ctx, dir, name)

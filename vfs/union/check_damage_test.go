@@ -138,14 +138,16 @@ func markDamages() []damage {
 		{name: "a mark copied to a directory", found: []FindingKind{FindCopiedMark}, do: func(t *testing.T, x *damaged) {
 			plantCopy(t, x.mems[1], bytesOf(t, x.mems[0], "d"), "copy")
 		}},
-		{name: "marks of another share", found: []FindingKind{FindForeignMark, FindForeignMark}, stays: []FindingKind{FindForeignMark, FindForeignMark},
+		{
+			name: "marks of another share", found: []FindingKind{FindForeignMark, FindForeignMark}, stays: []FindingKind{FindForeignMark, FindForeignMark},
 			do: func(t *testing.T, x *damaged) {
 				plant(t, x.mems[0].Root(), "copy", vfs.Regular)
 				b := bytesOf(t, x.mems[0], "d")
 				b[len(b)-1]++
 				x.raw(t, "copy", b)
 				x.raw(t, "e", []byte("not a mark"))
-			}},
+			},
+		},
 		{name: "a copy that was moved away", found: []FindingKind{FindRow, FindTwins}, do: func(t *testing.T, x *damaged) {
 			r := x.mems[1].Root()
 			must(t, r.Rename(t.Context(), vfs.MustName("d"), r, vfs.MustName("moved"), true))
@@ -273,8 +275,10 @@ func privateDamages() []damage {
 		}},
 		{name: "a rename that not all copies followed", found: []FindingKind{FindIntent, FindRow, FindTwins}, do: func(t *testing.T, x *damaged) {
 			root := recordOf(x.u.root.node())
-			x.private(t, 0, "intents", "0123.json", intentFile{Node: recordOf(x.d.Node), From: root, FromName: []byte("d"), To: root, ToName: []byte("moved"),
-				Volumes: []string{x.mems[0].ID().String(), x.mems[1].ID().String()}})
+			x.private(t, 0, "intents", "0123.json", intentFile{
+				Node: recordOf(x.d.Node), From: root, FromName: []byte("d"), To: root, ToName: []byte("moved"),
+				Volumes: []string{x.mems[0].ID().String(), x.mems[1].ID().String()},
+			})
 			r := x.mems[0].Root()
 			must(t, r.Rename(t.Context(), vfs.MustName("d"), r, vfs.MustName("moved"), true))
 			x.u.distrust(x.u.root)

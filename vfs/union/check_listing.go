@@ -19,11 +19,11 @@ func (c *check) listing(ctx context.Context, node vfs.NodeID, dirs []volume.Dir,
 	}
 	copies, err := c.u.opt.Index.Copies(node)
 	if err != nil || !slices.ContainsFunc(copies, func(k meta.DirCopy) bool { return k.Proof }) {
-		return nil // what does not decode was found by meta's check
+		return nil //nolint:nilerr // what does not decode was found by meta's check
 	}
 	rows, err := c.namesOfRows(node)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // the same
 	}
 	for _, k := range copies {
 		v := c.u.volumeByID(volume.ID(k.Volume))
@@ -78,8 +78,10 @@ func (c *check) namesOfRows(node vfs.NodeID) (map[meta.VolumeID][]string, error)
 
 // falseProof looks at one copy again, and reports if the index still proves other names than it has.
 func (c *check) falseProof(ctx context.Context, node vfs.NodeID, v *vol, d volume.Dir, path []vfs.Name) error {
-	f := Finding{Kind: FindListing, Volume: v.name, Path: joined(path), Node: node, What: "the index proves that it holds other names than it does",
-		Repair: "what the index says of the directory is dropped, and it is listed anew"}
+	f := Finding{
+		Kind: FindListing, Volume: v.name, Path: joined(path), Node: node, What: "the index proves that it holds other names than it does",
+		Repair: "what the index says of the directory is dropped, and it is listed anew",
+	}
 	there, err := c.falseStill(ctx, node, v, d, len(path) == 0, &f)
 	if there {
 		c.tell(f)

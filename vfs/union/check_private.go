@@ -159,8 +159,10 @@ func (c *check) unknown(v *vol, path string) {
 
 // badRecord reports a file of ours that is not what it should be.
 func (c *check) badRecord(v *vol, path string, err error) {
-	c.say(Finding{Kind: FindBadRecord, Volume: v.name, Path: path, What: "it cannot be read: " + err.Error(),
-		Do: "see whether the disk is failing; keep the file with the log and remove it when nothing is missed"}, nil)
+	c.say(Finding{
+		Kind: FindBadRecord, Volume: v.name, Path: path, What: "it cannot be read: " + err.Error(),
+		Do: "see whether the disk is failing; keep the file with the log and remove it when nothing is missed",
+	}, nil)
 }
 
 // record is the content of a small file of ours.
@@ -218,8 +220,10 @@ func (c *check) displacedOne(ctx context.Context, v *vol, d volume.Dir, name vfs
 		if there, err := exists(ctx, d, name); err != nil || !there {
 			return err
 		}
-		c.say(Finding{Kind: FindDisplaced, Volume: v.name, Path: path, What: "an object that a rename set aside, and nothing tells where it was",
-			Do: "look into it, and move it back into the volume while no server runs, or remove it"}, nil)
+		c.say(Finding{
+			Kind: FindDisplaced, Volume: v.name, Path: path, What: "an object that a rename set aside, and nothing tells where it was",
+			Do: "look into it, and move it back into the volume while no server runs, or remove it",
+		}, nil)
 		return nil
 	}
 	b, err := record(ctx, d, name)
@@ -245,8 +249,10 @@ func (c *check) displacedOne(ctx context.Context, v *vol, d volume.Dir, name vfs
 	case err != nil || !recorded:
 		return err
 	case !there:
-		c.say(Finding{Kind: FindRecord, Note: true, Volume: v.name, Path: path, Node: dir.ID, What: "the record of an object that was set aside and is gone since",
-			Repair: "it is removed"}, func() error {
+		c.say(Finding{
+			Kind: FindRecord, Note: true, Volume: v.name, Path: path, Node: dir.ID, What: "the record of an object that was set aside and is gone since",
+			Repair: "it is removed",
+		}, func() error {
 			// What is gone must not come back without its record, nor what was put back go.
 			if err := v.v.SyncAll(ctx); err != nil {
 				return err
@@ -254,7 +260,8 @@ func (c *check) displacedOne(ctx context.Context, v *vol, d volume.Dir, name vfs
 			return d.Unlink(ctx, name)
 		})
 	default:
-		c.say(Finding{Kind: FindDisplaced, Volume: v.name, Path: privatePath(displacedName.String(), s), Node: dir.ID,
+		c.say(Finding{
+			Kind: FindDisplaced, Volume: v.name, Path: privatePath(displacedName.String(), s), Node: dir.ID,
 			What:   "a rename that was cut short set it aside; its name was " + string(f.Name),
 			Repair: "it goes back where it was, under another name if that is taken, or away if the rename had been decided",
 			Do:     "if its directory is gone: move it into the volume while no server runs, or remove it",
@@ -300,9 +307,11 @@ func (c *check) intentOne(ctx context.Context, v *vol, d volume.Dir, name vfs.Na
 	if err != nil || !there {
 		return err
 	}
-	c.say(Finding{Kind: FindIntent, Volume: v.name, Path: path, Node: to.ID,
+	c.say(Finding{
+		Kind: FindIntent, Volume: v.name, Path: path, Node: to.ID,
 		What:   "a directory that is on several volumes was being renamed from " + string(f.FromName) + " to " + string(f.ToName) + ", and not all copies have followed",
-		Repair: "those that have not do", Do: "let all of the directory's volumes be there"},
+		Repair: "those that have not do", Do: "let all of the directory's volumes be there",
+	},
 		func() error { return c.settle(ctx, v, d, name) })
 	return nil
 }

@@ -79,7 +79,7 @@ func (c *check) dir(ctx context.Context, node vfs.NodeID, dirs []volume.Dir, pat
 			beneath = append(beneath, sub)
 		}
 	}
-	lists = nil // so that what is beneath does not find it in memory
+	clear(lists) // so that what is beneath does not find it in memory
 	for _, s := range beneath {
 		if err := c.into(ctx, dirs, path, s); err != nil {
 			return err
@@ -110,6 +110,7 @@ func (c *check) missed(ctx context.Context, v int, path []vfs.Name, err error) {
 	switch vfs.StatusOf(err) {
 	case vfs.NoEnt, vfs.XDev, vfs.Stale, vfs.NotDir:
 		return
+	default:
 	}
 	c.blind = c.blind.with(v)
 	if ctx.Err() == nil {
@@ -263,8 +264,10 @@ func (c *check) sight(ctx context.Context, v int, d volume.Dir, name vfs.Name) (
 
 // oddMark reports a mark that is not believed, beside what is on one volume only.
 func (c *check) oddMark(ctx context.Context, d volume.Dir, s copySight, path []vfs.Name, name vfs.Name) error {
-	f := Finding{Kind: FindCopiedMark, Note: true, Volume: c.u.vol(s.vol).name, Path: joined(append(slices.Clip(path), name)), Node: s.node.ID,
-		What: "its mark was written for another object and came with a copy; it is not believed", Repair: "the mark is taken away"}
+	f := Finding{
+		Kind: FindCopiedMark, Note: true, Volume: c.u.vol(s.vol).name, Path: joined(append(slices.Clip(path), name)), Node: s.node.ID,
+		What: "its mark was written for another object and came with a copy; it is not believed", Repair: "the mark is taken away",
+	}
 	if s.verdict == markForeign {
 		f.Kind, f.What, f.Repair = FindForeignMark, "its mark is none of this share; it is not believed", ""
 	}
@@ -319,8 +322,10 @@ func (c *check) twin(ctx context.Context, d volume.Dir, s *copySight, path []vfs
 	if err != nil || !there {
 		return err
 	}
-	f := Finding{Kind: FindTwins, Volume: c.u.vol(s.vol).name, Path: joined(path), Node: s.node.ID,
-		What: "it has the id of " + joined(first.path) + " on volume " + c.u.vol(first.vol).name}
+	f := Finding{
+		Kind: FindTwins, Volume: c.u.vol(s.vol).name, Path: joined(path), Node: s.node.ID,
+		What: "it has the id of " + joined(first.path) + " on volume " + c.u.vol(first.vol).name,
+	}
 	if s.st.Type != vfs.Directory {
 		f.Do = "move it out of the share and back by cp -a"
 		c.say(f, nil)
@@ -406,9 +411,11 @@ func (c *check) lostLinks(ctx context.Context) {
 		if err != nil || st.Key != l.st.Key || st.Ctime != l.st.Ctime {
 			continue
 		}
-		c.say(Finding{Kind: FindLinks, Note: true, Volume: v.name, Path: joined(l.path),
+		c.say(Finding{
+			Kind: FindLinks, Note: true, Volume: v.name, Path: joined(l.path),
 			What: fmt.Sprintf("it has %d links, and %d names in the share", l.st.Nlink, l.st.Nlink-l.left),
-			Do:   "other names lie outside the volume or where Sheaf does not look (hide); what is written here changes there, and it cannot be moved to another volume"}, nil)
+			Do:   "other names lie outside the volume or where Sheaf does not look (hide); what is written here changes there, and it cannot be moved to another volume",
+		}, nil)
 	}
 }
 

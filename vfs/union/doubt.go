@@ -103,10 +103,10 @@ func (u *Union) doubtNames(d *node, v int, now int64) {
 	u.noDoubts(d)
 }
 
-// unsure notes that the names of the copy on volume v may be others. Needs d.mu.
-func (d *node) unsure(v int) {
-	if d.names != nil {
-		d.names.unsure = d.names.unsure.with(v)
+// unsure notes that the names of the copy on volume v may be others. Needs n.mu.
+func (n *node) unsure(v int) {
+	if n.names != nil {
+		n.names.unsure = n.names.unsure.with(v)
 	}
 }
 
@@ -143,12 +143,12 @@ func (u *Union) askedNames(d *node, at int64) {
 	u.sure(d, at)
 }
 
-// inDoubt reports whether name has to be asked for. Needs d.mu.
-func (d *node) inDoubt(name vfs.Name) bool {
-	if len(d.doubts.names) == 0 {
+// inDoubt reports whether name has to be asked for. Needs n.mu.
+func (n *node) inDoubt(name vfs.Name) bool {
+	if len(n.doubts.names) == 0 {
 		return false
 	}
-	_, ok := d.doubts.names[name]
+	_, ok := n.doubts.names[name]
 	return ok
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,10 +52,8 @@ func (u *Union) closedDir(ctx context.Context, id vfs.NodeID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.list {
-		for _, d := range r.dirs {
-			if d == id {
-				return r.refusal(u)
-			}
+		if slices.Contains(r.dirs, id) {
+			return r.refusal(u)
 		}
 	}
 	return nil

@@ -155,7 +155,7 @@ func (u *Union) entryRow(e *entry) meta.Entry {
 // setRow is a set of volumes as rows have it.
 func (u *Union) setRow(s volset) meta.VolumeSet {
 	if row, ok := u.setRows.Load(s); ok {
-		return row.(meta.VolumeSet) //nolint:errcheck,forcetypeassert // nothing else is stored
+		return row.(meta.VolumeSet) //nolint:forcetypeassert // nothing else is stored
 	}
 	var ids []meta.VolumeID
 	for _, v := range s.list() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"sheaf/vfs"
@@ -595,8 +596,8 @@ func (u *Union) decide(ctx context.Context, r *renaming, home int) error {
 func (u *Union) moveBack(ctx context.Context, r *renaming, target place, i *intent, some []int, err error) error {
 	var back error
 	from, to := make(handles, MaxVolumes), make(handles, MaxVolumes)
-	for j := len(some) - 1; j >= 0; j-- {
-		v := some[j]
+	for _, v := range slices.Backward(some) {
+
 		from[v], to[v] = r.fromHs[v], r.toHs[v]
 		back = errors.Join(back, to[v].d.Rename(ctx, target.phys, from[v].d, r.srcAt.phys, true))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -317,14 +318,14 @@ func (r *walkRun) unseen(err error) {
 }
 
 func (r *walkRun) where() string {
-	s := ""
+	var s strings.Builder
 	for _, n := range r.path {
-		s += "/" + n.String()
+		s.WriteString("/" + n.String())
 	}
-	if s == "" {
+	if s.String() == "" {
 		return "/"
 	}
-	return s
+	return s.String()
 }
 
 // prove makes the names of d known.

@@ -166,7 +166,7 @@ func (o *opening) note(err error) {
 		}
 		return
 	}
-	switch vfs.StatusOf(err) { //nolint:exhaustive // the rest are answers
+	switch vfs.StatusOf(err) {
 	case vfs.IO, vfs.NXIO, vfs.NoDev:
 		if o.bad.Add(1) >= BadMax {
 			o.g.wake()

@@ -241,7 +241,7 @@ func (o *opening) proveFile(ctx context.Context, f volume.File) error {
 
 // full is err unless it says that the volume works, but has no room or may not be written to.
 func full(err error) error {
-	switch vfs.StatusOf(err) { //nolint:exhaustive // the rest are failures
+	switch vfs.StatusOf(err) {
 	case vfs.NoSpc, vfs.DQuot, vfs.ROFS, vfs.Perm, vfs.Acces:
 		return nil
 	default:

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,12 +72,7 @@ func (s *news) until(what string, ok func() bool) {
 func (s *news) told(what string, match func(n volume.News) bool) {
 	s.t.Helper()
 	s.until(what, func() bool {
-		for _, n := range s.all {
-			if match(n) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(s.all, match)
 	})
 }
 
