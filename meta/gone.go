@@ -64,7 +64,7 @@ func (s *Store) putBack() error {
 func (s *Store) closeGone() error {
 	made, err := makeAll(s.opt.Dir)
 	if err != nil {
-		return &vfs.Error{Status: vfs.IO, Op: "close index", Object: s.opt.Dir, Err: errors.Join(errGone, err), Do: "what it has open is given up when the process ends"}
+		return &vfs.Error{Status: vfs.IO, Op: "close index", Object: s.opt.Dir, Err: errors.Join(errGone, err), Do: "there is another already; no file is lost, and the next start begins a new index"}
 	}
 	// What it says of files that are not there any more tells nobody anything.
 	_ = noPanic(s.db.Close)

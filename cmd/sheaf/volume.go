@@ -78,12 +78,12 @@ func notes(v *share.VolumeStatus) string {
 	}
 	add(v.Reason != "", "since "+v.Since.Local().Format("2006-01-02 15:04:05")+": "+v.Reason)
 	add(v.Hung > 0, fmt.Sprintf("%d calls hang", v.Hung))
-	add(v.Refused > 0, fmt.Sprintf("%d calls refused", v.Refused))
+	add(v.Refused > 0, fmt.Sprintf("calls refused: %d", v.Refused))
 	add(v.ReadOnly, "read-only")
 	add(v.Exclusive, "exclusive")
 	add(v.Identity == "weak", "weak identity")
 	add(v.Watch.Kind == "" && !v.Exclusive && v.State == "online", "not watched")
-	add(v.Watch.Lost > 0, fmt.Sprintf("news lost %d times", v.Watch.Lost))
+	add(v.Watch.Lost > 0, fmt.Sprintf("news lost: %d", v.Watch.Lost))
 	add(v.SharesFS, "same file system as one above")
 	add(v.Error != "", v.Error)
 	return s

@@ -228,8 +228,12 @@ func (w *walker) end(err error) {
 		w.why, w.at = w.p.Why, time.Now().Add(scanRetry)
 		wake(w.wake)
 	}
-	w.u.log.Info("looked for what the index does not know", "op", "scan", "directories", w.p.Directories, "listed", w.p.Listed,
-		"names", w.p.Objects, "entered", w.p.Entered, "took", w.p.Elapsed.Round(time.Millisecond), "rested", w.p.Rested.Round(time.Millisecond), "err", err)
+	said := []any{"op", "scan", "directories", w.p.Directories, "listed", w.p.Listed,
+		"names", w.p.Objects, "entered", w.p.Entered, "took", w.p.Elapsed.Round(time.Millisecond), "rested", w.p.Rested.Round(time.Millisecond)}
+	if err != nil {
+		said = append(said, "err", err)
+	}
+	w.u.log.Info("looked for what the index does not know", said...)
 }
 
 // walkRun is one walk under way. It keeps the directories on the way down, a page of names of each.

@@ -92,7 +92,7 @@ func (m *members) openNew(ctx context.Context, c *candidate, next roster, id str
 
 // configureText says what line the configuration wants.
 func configureText(v Volume) string {
-	return fmt.Sprintf("add %q to volumes in the configuration (or give --volume %s): the next start takes a member that is not configured for away", v.String(), v)
+	return fmt.Sprintf("add %q to volumes in the configuration (or give --volume %s), in place of another line for %s: a member that is not configured is away after the next start", v.String(), v, v.Name)
 }
 
 // replace says where a member that was away is now: at c, which carries it, or is a copy of it that is to

@@ -177,6 +177,8 @@ func (m *members) decideAddition(c *candidate, adopt bool) (instead *candidate, 
 		return nil, refuse(c, "another volume has that name, at %q; choose another", named.cfg.Dir)
 	case named != nil && c.copied && c.mark.Volume == named.id && adopt:
 		return named, nil
+	case named != nil && c.copied && c.mark.Volume == named.id:
+		return nil, refuse(c, "%q is a copy of it, and it is away; to let the copy take its place, give --adopt", c.cfg.Dir)
 	case named != nil:
 		return nil, refuse(c, "%s", notMounted(c.cfg.Dir, &volume.Member{Volume: named.id, Name: named.cfg.Name}))
 	case !adopt && c.copied:
@@ -201,7 +203,7 @@ func (m *members) decideReturn(c *candidate, r roster, named *candidate) (*candi
 	case is == nil:
 		return nil, refuse(c, "it knows of changes of the list of volumes that this server does not (epoch %d): stop the server and start it with this volume", c.mark.Epoch)
 	case !isAway(is):
-		return nil, refuse(c, "it is volume %q, which is served from %q", is.cfg.Name, is.cfg.Dir)
+		return nil, refuse(c, "it is volume %q, which is served from %q; to serve it from another place, take it away there first", is.cfg.Name, is.cfg.Dir)
 	case is != named:
 		return nil, refuse(c, "it is volume %q of this share; give it that name", is.cfg.Name)
 	}

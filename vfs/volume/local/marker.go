@@ -151,7 +151,7 @@ func (v *Volume) markerFault(err error) error {
 	case errors.Is(err, ErrUnmarked):
 		e.Do = "if the right disk is mounted there and it is to join the share, start once with --adopt; nothing is written to your files"
 	case errors.Is(err, ErrCopy):
-		e.Do = "if the original is still in use or kept, start once with --adopt to make this a volume of its own"
+		e.Do = "if it is to take the place of its original, or beside that to be a volume of its own, give --adopt"
 	case errors.Is(err, ErrNewer):
 		e.Do = "use the Sheaf that wrote it, or a newer one"
 	case errors.Is(err, ErrCorrupt):
