@@ -108,3 +108,28 @@ func TestFlushOfAnotherVolumeHangs(t *testing.T) {
 		return err == nil && x.u.Stats().OpenFiles <= 2
 	})
 }
+
+// TestGoesBeforeTheChange lets the volume of a directory's home copy go after it was seen that none is away, and before
+// the directory's mode is changed: that counts all the same when the volume is back.
+func TestGoesBeforeTheChange(t *testing.T) {
+	ctx := context.Background()
+	x := newAwayTree(t)
+	release := x.p[1].delay.Hang(volume.OpSetMark)
+	defer release()
+	did := make(chan error, 1)
+	go func() {
+		_, err := x.u.SetAttr(ctx, who, x.both, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o700}, nil)
+		did <- err
+	}()
+	eventually(t, "a copy is prepared", func() bool { return x.p[1].delay.Hanging() == 1 })
+	x.pull(t, 0)
+	release()
+	if err := <-did; err != nil {
+		t.Fatal(err)
+	}
+	x.put(t, 0)
+	eventually(t, "all is leveled", x.leveled)
+	if a, err := x.u.GetAttr(ctx, who, x.both); err != nil || a.Mode != 0o700 {
+		t.Errorf("mode %o, %v", a.Mode, err)
+	}
+}

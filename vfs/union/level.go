@@ -49,15 +49,16 @@ func (n *node) acting(online volset) int {
 }
 
 // raise prepares for a change of the mode, owner or ACL of the directory n: where a copy is away, or may
-// be, the epoch in the marks of the others is raised, durably. Stamps go besides (unstamp). The caller holds the
+// be, the epoch in the marks of the others is raised, durably. Stamps go besides (unstamp). there are the volumes whose copies
+// are to be changed, all of them: one that went meanwhile has the epoch of those that were. The caller holds the
 // exclusive lease on n.
-func (u *Union) raise(ctx context.Context, n *node) error {
+func (u *Union) raise(ctx context.Context, n *node) (there volset, err error) {
 	m := u.members()
 	away := m.all &^ m.online
 	n.mu.Lock()
 	if v := n.ahead(m.online); v >= 0 {
 		n.mu.Unlock()
-		return u.refusal("set attributes", v) // what these copies have is not what is to be changed
+		return 0, u.refusal("set attributes", v) // what these copies have is not what is to be changed
 	}
 	on, epoch := n.on(), n.epoch()
 	for i := range n.copies { // those that are known to be behind already are that far behind
@@ -67,14 +68,14 @@ func (u *Union) raise(ctx context.Context, n *node) error {
 	}
 	n.mu.Unlock()
 	if away &= on | u.mayHave(n, away&^on); away == 0 {
-		return u.unstamp(ctx, n)
+		return m.online, u.unstamp(ctx, n)
 	}
-	return u.markAll(ctx, n, epoch+1)
+	return m.online, u.markAll(ctx, n, m.online, epoch+1)
 }
 
-// markAll marks the copies of n that are there with an epoch, durably.
-func (u *Union) markAll(ctx context.Context, n *node, epoch uint64) error {
-	hs, err := u.dirsAt(ctx, n, u.online())
+// markAll marks the copies of n on vols with an epoch, durably.
+func (u *Union) markAll(ctx context.Context, n *node, vols volset, epoch uint64) error {
+	hs, err := u.dirsAt(ctx, n, vols)
 	if err != nil {
 		return err
 	}

@@ -171,10 +171,11 @@ func (u *Union) volumeFlusher(v interface{ SyncAll(context.Context) error }) flu
 // mtime is set with it where there are several, so that whichever changed last tells the
 // right one.
 func (u *Union) setDir(ctx context.Context, n *node, a *vfs.Attr, set *vfs.SetAttr) (flusher, error) {
-	if err := u.raise(ctx, n); err != nil {
+	there, err := u.raise(ctx, n)
+	if err != nil {
 		return nil, err
 	}
-	hs, err := u.dirsAt(ctx, n, u.online())
+	hs, err := u.dirsAt(ctx, n, there)
 	if err != nil {
 		return nil, err
 	}
@@ -312,10 +313,11 @@ func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, 
 func (u *Union) storeACL(ctx context.Context, n *node, a *vfs.Attr, mode uint32, acls vfs.ACLs) (flusher, error) {
 	set := vfs.SetAttr{Mask: vfs.SetMode, Mode: mode}
 	if n.isDir() {
-		if err := u.raise(ctx, n); err != nil {
+		there, err := u.raise(ctx, n)
+		if err != nil {
 			return nil, err
 		}
-		hs, err := u.dirsAt(ctx, n, u.online())
+		hs, err := u.dirsAt(ctx, n, there)
 		if err != nil {
 			return nil, err
 		}
