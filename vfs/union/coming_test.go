@@ -133,3 +133,19 @@ func TestGoesBeforeTheChange(t *testing.T) {
 		t.Errorf("mode %o, %v", a.Mode, err)
 	}
 }
+
+// TestEmptyWithoutACopy asks whether a directory is empty when the volume that has its only name went after it was seen to
+// be there.
+func TestEmptyWithoutACopy(t *testing.T) {
+	x := newAwayTree(t)
+	x.pull(t, 1)
+	d := x.u.table.get(x.both.ID)
+	defer d.put()
+	if err := x.u.empty(context.Background(), d); !isRefusal(err) {
+		t.Errorf("%v, want that a volume is away", err)
+	}
+	x.put(t, 1)
+	if err := x.u.empty(context.Background(), d); vfs.StatusOf(err) != vfs.NotEmpty {
+		t.Error(err)
+	}
+}

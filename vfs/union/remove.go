@@ -344,9 +344,10 @@ func (u *Union) removeCopies(ctx context.Context, d, n *node, at place, hs handl
 	return nil
 }
 
-// empty is nil if no copy of n holds anything. The caller holds the exclusive lease on n.
+// empty is nil if no copy of n holds anything, also none that went since it was looked whether all are there. The caller holds
+// the exclusive lease on n.
 func (u *Union) empty(ctx context.Context, n *node) error {
-	hs, err := u.dirsAt(ctx, n, u.online())
+	hs, err := u.dirsAt(ctx, n, n.volumes())
 	if err != nil {
 		return err
 	}
