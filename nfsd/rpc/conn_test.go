@@ -556,8 +556,10 @@ func TestMaxConns(t *testing.T) {
 		receive(t, nc)
 	}
 	expectClosed(t, dialRaw(t, addr))
-	if s.Stats().Refused != 1 {
-		t.Error("not counted")
+	for end := time.Now().Add(30 * time.Second); s.Stats().Refused != 1; time.Sleep(time.Millisecond) { // it is closed first
+		if time.Now().After(end) {
+			t.Fatal("not counted")
+		}
 	}
 	time.Sleep(400 * time.Millisecond)
 	send(t, b, record(2, procEcho, nil))

@@ -194,6 +194,16 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 			x := &displaced{vol: v, id: id}
 			return x.drop(ctx, u)
 		}
+		if same, err := isCopy(ctx, d, id, n, v.i); err != nil {
+			return err
+		} else if same { // the power went between the flushes of the two directories, and left both names
+			if err := v.v.SyncAll(ctx); err != nil {
+				return err
+			}
+			n.unsettle() // it has a link less than we saw just now
+			x := &displaced{vol: v, id: id}
+			return x.drop(ctx, u)
+		}
 		phys = vfs.MustName(phys.String()[:min(len(phys.String()), vfs.NameMax-len(".displaced-")-len(id.String()))] + ".displaced-" + id.String())
 		u.log.Warn("name of an object that was set aside is taken; it comes back under another", "op", "recover", "volume", v.name, "name", name.String(), "as", phys.String())
 	} else if vfs.StatusOf(err) != vfs.NoEnt {
@@ -212,6 +222,18 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 	u.distrust(dir)
 	x := &displaced{vol: v, id: id, parent: h.d, phys: phys}
 	return x.putBack(ctx, u)
+}
+
+// isCopy reports whether what is called name in the directory d of volume v is the object n.
+func isCopy(ctx context.Context, d volume.Dir, name vfs.Name, n *node, v int) (bool, error) {
+	_, id, err := d.IdentifyAt(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.copyOn(v)
+	return c != nil && c.id == id, nil
 }
 
 // intent says that the copies of a directory are being renamed: those on Volumes follow
