@@ -196,13 +196,8 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 		}
 		if same, err := isCopy(ctx, d, id, n, v.i); err != nil {
 			return err
-		} else if same { // the power went between the flushes of the two directories, and left both names
-			if err := v.v.SyncAll(ctx); err != nil {
-				return err
-			}
-			n.unsettle() // it has a link less than we saw just now
-			x := &displaced{vol: v, id: id}
-			return x.drop(ctx, u)
+		} else if same {
+			return u.dropSecondName(ctx, v, id, n)
 		}
 		phys = vfs.MustName(phys.String()[:min(len(phys.String()), vfs.NameMax-len(".displaced-")-len(id.String()))] + ".displaced-" + id.String())
 		u.log.Warn("name of an object that was set aside is taken; it comes back under another", "op", "recover", "volume", v.name, "name", name.String(), "as", phys.String())
@@ -222,6 +217,17 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 	u.distrust(dir)
 	x := &displaced{vol: v, id: id, parent: h.d, phys: phys}
 	return x.putBack(ctx, u)
+}
+
+// dropSecondName takes its name in our directory from the object n, which has its own: the power went between the flushes
+// of the two directories.
+func (u *Union) dropSecondName(ctx context.Context, v *vol, id vfs.Name, n *node) error {
+	if err := v.v.SyncAll(ctx); err != nil {
+		return err
+	}
+	n.unsettle() // it has a link less than we saw just now
+	x := &displaced{vol: v, id: id}
+	return x.drop(ctx, u)
 }
 
 // isCopy reports whether what is called name in the directory d of volume v is the object n.
