@@ -228,8 +228,10 @@ func (w *walker) end(err error) {
 		w.why, w.at = w.p.Why, time.Now().Add(scanRetry)
 		wake(w.wake)
 	}
-	said := []any{"op", "scan", "directories", w.p.Directories, "listed", w.p.Listed,
-		"names", w.p.Objects, "entered", w.p.Entered, "took", w.p.Elapsed.Round(time.Millisecond), "rested", w.p.Rested.Round(time.Millisecond)}
+	said := []any{
+		"op", "scan", "directories", w.p.Directories, "listed", w.p.Listed,
+		"names", w.p.Objects, "entered", w.p.Entered, "took", w.p.Elapsed.Round(time.Millisecond), "rested", w.p.Rested.Round(time.Millisecond),
+	}
 	if err != nil {
 		said = append(said, "err", err)
 	}
