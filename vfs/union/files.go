@@ -117,12 +117,12 @@ func (t *fileTable) get(ctx context.Context, u *Union, n *node, write bool) (*op
 		}
 		f.release(u)
 	}
-	opening := u.openingOf(n)
 	h, phys, _, err := u.reach(ctx, n)
 	if err != nil {
 		return nil, err
 	}
 	defer h.release()
+	opening := u.vol(h.vol).opening.Load()
 	flags := volume.Read
 	if write {
 		flags |= volume.Write
@@ -147,6 +147,9 @@ func (t *fileTable) get(ctx context.Context, u *Union, n *node, write bool) (*op
 		_, serr := u.sameAt(ctx, h, phys, c)
 		same = serr == nil
 	}
+	// If the volume went and came in between nobody knows of which opening f is: what was written to it might be
+	// dropped with a former one, and COMMIT hear nothing of it.
+	same = same && u.vol(h.vol).opening.Load() == opening
 	if !same {
 		err = errors.Join(err, f.Close())
 		if err == nil {
@@ -353,14 +356,6 @@ func (t *fileTable) dirtyOn(v int) bool {
 		}
 	}
 	return false
-}
-
-// openingOf is the opening of the volume that n, which is no directory, lies on.
-func (u *Union) openingOf(n *node) uint64 {
-	if v := n.volumes().first(); v >= 0 {
-		return u.vol(v).opening.Load()
-	}
-	return 0
 }
 
 // closeAll flushes and closes every file; nobody uses any.

@@ -406,3 +406,23 @@ func TestProgramKilled(t *testing.T) {
 		})
 	}
 }
+
+// TestRowGainsACopy: a further copy of a directory, found at a look-up, is in the directory's row too: with its
+// volume away at the next start nobody else knows of it.
+func TestRowGainsACopy(t *testing.T) {
+	s := memShare(t, 2, nil)
+	s.opt.Trust = time.Millisecond
+	s.newIndex(t)
+	s.open(t)
+	d := s.mk(t, s.root(t), "d", vfs.Directory)
+	here := s.on(t, d.Node)
+	other, _, _, err := s.mems[1-here].Root().Mkdir(t.Context(), vfs.MustName("d"), &volume.New{Mode: 0o755})
+	must(t, err)
+	must(t, other.Close())
+	eventually(t, "the row has both copies", func() bool {
+		s.look(t, s.root(t), "d", vfs.OK)
+		row, ok, err := s.store.Node(d.Node.ID)
+		must(t, err)
+		return ok && len(row.Copies) == 2
+	})
+}

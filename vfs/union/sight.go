@@ -355,7 +355,8 @@ func (u *Union) learn(n *node, at place, seen []sighting, asked volset, asOf int
 		n.mu.Unlock()
 		return
 	}
-	fresh := len(n.copies) == 0
+	had := len(n.copies)
+	fresh := had == 0
 	moved := n.setPlace(at, seen[0].st.Nlink)
 	if asOf < n.copiesAt { // more was seen since: these sightings deny nothing
 		asked = 0
@@ -368,9 +369,10 @@ func (u *Union) learn(n *node, at place, seen []sighting, asked volset, asOf int
 	if n.isDir() && u.online()&^asked == 0 {
 		n.copiesAt = max(n.copiesAt, asOf)
 	}
+	gained := len(n.copies) > had // with a volume that is away at the next start it is the row that knows
 	n.mu.Unlock()
 	u.rekey(n, gone)
-	if fresh || moved || len(gone) > 0 {
+	if fresh || moved || gained || len(gone) > 0 {
 		u.putRow(n)
 	}
 	if moved && !fresh {
