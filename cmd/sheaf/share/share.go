@@ -118,6 +118,7 @@ func open(ctx context.Context, cfg Config, opt Options, bind func(*Share, contex
 		err = s.openVolumes(ctx, candidates)
 	}
 	if err != nil {
+		s.state.discard = s.state.made && bind == nil // who only asks leaves nothing behind
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

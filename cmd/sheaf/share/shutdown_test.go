@@ -179,6 +179,10 @@ func TestStateDirectoryDeleted(t *testing.T) {
 		return st.Index.State == IndexOff && strings.Contains(st.Index.Error, "was deleted or moved")
 	})
 	makeFile(t, s, "after")
+	// Who asks now finds no server, and the volumes in use; he leaves no state directory in the server's way.
+	if in, err := Inspect(t.Context(), cfg, Options{Logger: testLogger(t)}); err == nil {
+		t.Error("the volumes of a running server were opened a second time", in.Close())
+	}
 	if err := shutdown(t, s, wait); err != nil {
 		t.Error(err)
 	}

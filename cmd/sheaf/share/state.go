@@ -46,8 +46,10 @@ func warnAboutFiles(c *Config, log *slog.Logger) {
 
 // A stateDir is the state directory, locked.
 type stateDir struct {
-	path string
-	lock *os.File
+	path    string
+	lock    *os.File
+	made    bool // by us
+	discard bool // at close
 }
 
 // ErrInUse means that another process has the state directory.
@@ -62,6 +64,7 @@ func openState(path string) (*stateDir, error) {
 			Do:      "choose a shorter one",
 		}
 	}
+	_, missing := os.Lstat(path)
 	err := os.MkdirAll(path, 0o700)
 	var f *os.File
 	if err == nil {
@@ -85,7 +88,7 @@ func openState(path string) (*stateDir, error) {
 		f.Close()
 		return nil, fmt.Errorf("sign the lock of state directory %q: %w", path, err)
 	}
-	return &stateDir{path: path, lock: f}, nil
+	return &stateDir{path: path, lock: f, made: errors.Is(missing, fs.ErrNotExist)}, nil
 }
 
 // lock takes an exclusive lock that ends with the process (flock(2)).
@@ -130,4 +133,12 @@ func (s *stateDir) removeSocket() error {
 	return nil
 }
 
-func (s *stateDir) close() error { return s.lock.Close() }
+// close gives up the lock, and first the whole directory if it was made for nothing: the index of a server
+// whose directory was deleted would find another's in its place.
+func (s *stateDir) close() error {
+	var err error
+	if s.discard {
+		err = os.RemoveAll(s.path)
+	}
+	return errors.Join(err, s.lock.Close())
+}
