@@ -30,7 +30,7 @@ var workloads = []struct {
 mkdir work; cp -r $T/. work; cd work
 git init -q .; git config user.name e2e; git config user.email e2e@example.org; git config gc.auto 0
 git add -A; git commit -qm first
-find . -name '*.pm' -not -path './.git/*' | sed -n 1,40p | xargs sed -i '1s/^/# changed\n/'
+git ls-files '*.pm' | sed -n 1,40p | xargs sed -i '1s/^/# changed\n/'
 git mv "$(git ls-files '*.pm' | sed -n 1p)" moved; git rm -q "$(git ls-files '*.pm' | sed -n 100p)"
 git commit -qam second
 git checkout -q HEAD~1; git checkout -q -; git branch topic
