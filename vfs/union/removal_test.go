@@ -2,10 +2,13 @@ package union
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"sheaf/vfs"
+	"sheaf/vfs/volume"
 )
 
 // TestRemoveVolume removes a member that holds something, one that holds nothing, and one that is lost.
@@ -72,5 +75,78 @@ func TestRemoveVolume(t *testing.T) {
 	}
 	if n := len(u.Members()); n != 1 {
 		t.Errorf("%d members are left", n)
+	}
+}
+
+// TestHeldAfterChangesByOthers tells each object of a volume that is away once, and none that another process took away before.
+func TestHeldAfterChangesByOthers(t *testing.T) {
+	ctx := t.Context()
+	s := newAwayShare(t, 2)
+	s.newIndex(t)
+	s.opt.Trust = 1
+	s.open(t)
+	root := s.root(t)
+	s.onVolume(t, 1)
+	d := s.mk(t, root, "d", vfs.Directory).Node
+	for _, name := range []string{"kept", "replaced", "removed"} {
+		s.mk(t, d, name, vfs.Regular)
+	}
+	s.writeNow()
+	s.reopen(t) // memory knows nothing of them
+	m := s.mems[1].Root()
+	dir, err := m.OpenDir(ctx, vfs.MustName("d"))
+	must(t, err)
+	f, _, _, err := dir.Create(ctx, vfs.MustName(".replaced"), &volume.New{Mode: 0o644})
+	must(t, err)
+	must(t, f.Close())
+	must(t, dir.Rename(ctx, vfs.MustName(".replaced"), dir, vfs.MustName("replaced"), false))
+	must(t, dir.Unlink(ctx, vfs.MustName("removed")))
+	must(t, dir.Close())
+	d = s.path(t, "d").Node
+	want := map[string]vfs.NodeID{"/d": d.ID, "/d/kept": s.path(t, "d/kept").Node.ID, "/d/replaced": s.path(t, "d/replaced").Node.ID}
+	held := func() {
+		t.Helper()
+		got := map[string]vfs.NodeID{}
+		must(t, s.u.Held(ctx, s.vols[1].ID(), func(path string, n vfs.NodeID) bool {
+			if _, twice := got[path]; twice {
+				t.Errorf("%s is told twice", path)
+			}
+			got[path] = n
+			return true
+		}))
+		if !maps.Equal(got, want) {
+			t.Errorf("held: %v, want %v", got, want)
+		}
+	}
+	s.writeNow()
+	s.pull(t, 1)
+	held()
+	s.reopen(t, 1) // by the index alone
+	held()
+}
+
+// TestRemoveVolumeNamesTheShare tells what a volume holds by the names of the share, whose they are or not.
+func TestRemoveVolumeNamesTheShare(t *testing.T) {
+	ctx := t.Context()
+	s := newAwayShare(t, 2)
+	s.opt.Trust = 1
+	u := s.open(t)
+	root := s.root(t)
+	s.onVolume(t, 0)
+	s.mk(t, root, "name", vfs.Regular)
+	m := s.mems[1].Root()
+	f, _, _, err := m.Create(ctx, vfs.MustName("name"), &volume.New{Mode: 0o644})
+	must(t, err)
+	must(t, f.Close())
+	if got := s.list(t, root); !slices.Equal(got, []string{"name", "name.conflict-v1"}) && !slices.Equal(got, []string{"name.conflict-v1", "name"}) {
+		t.Fatalf("the share has %q", got)
+	}
+	if err := u.RemoveVolume(ctx, s.vols[1].ID(), false); err == nil || !strings.Contains(err.Error(), `"/name.conflict-v1"`) {
+		t.Errorf("it holds something: %v", err)
+	}
+	var got []string
+	must(t, u.Held(ctx, s.vols[1].ID(), func(path string, _ vfs.NodeID) bool { got = append(got, path); return true }))
+	if !slices.Equal(got, []string{"/name.conflict-v1"}) {
+		t.Errorf("it holds %q", got)
 	}
 }

@@ -77,11 +77,11 @@ func (s *Share) Volumes(ctx context.Context) ([]VolumeStatus, error) {
 		states[m.ID], watches[m.ID] = m.State, m.Watch
 	}
 	for _, c := range members {
-		v := volumeStatus(c, s.members.placeOf(c), states[c.volumeID()])
+		v := volumeStatus(c, s.members.placeOf(c), states[c.vol.ID()])
 		if e := r.member(c.id); e != nil {
 			v.Mode = e.Mode.String()
 		}
-		v.watched(watches[c.volumeID()])
+		v.watched(watches[c.vol.ID()])
 		if v.State == volume.Online.String() {
 			v.measure(ctx, c.vol, seen)
 		}

@@ -76,7 +76,7 @@ func (s *Share) SetMode(ctx context.Context, name, mode string) (Change, error) 
 	changed.Mode = to
 	behind, err := s.members.spread(ctx, r.put(changed), nil)
 	if err == nil {
-		err = s.union.SetMode(c.volumeID(), to)
+		err = s.union.SetMode(c.vol.ID(), to)
 	}
 	if err != nil {
 		return Change{}, err
@@ -97,13 +97,4 @@ func (s *Share) member(op, name string) (*candidate, error) {
 		err = errors.New(removedText(gone))
 	}
 	return nil, &vfs.Error{Status: vfs.NoEnt, Op: op, Volume: name, Err: err}
-}
-
-// volumeID is c.id for those who take it apart.
-func (c *candidate) volumeID() volume.ID {
-	id, err := volume.ParseID(c.id)
-	if err != nil {
-		panic("share: a member with a bad id: " + err.Error()) // local checks markers
-	}
-	return id
 }

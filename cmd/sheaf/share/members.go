@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ import (
 // identity is what the members of a share have in common.
 type identity struct {
 	share string // 32 hexadecimal digits
+	fsid  uint64 // of everything in the share: the first half of share
 	root  vfs.NodeID
 	key   [32]byte
 }
@@ -382,9 +384,11 @@ func parseIdentity(m *volume.Marker) (identity, error) {
 		return &ConfigError{Key: "volumes", Problem: fmt.Sprintf("the markers of share %s hold a %s that is damaged (%d characters); restore %s/volume.json from a backup",
 			m.Share, what, len(value), volume.PrivateName)}
 	}
-	if b, err := hex.DecodeString(m.Share); err != nil || len(b) != 16 {
+	share, err := hex.DecodeString(m.Share)
+	if err != nil || len(share) != 16 {
 		return id, bad("share id", m.Share)
 	}
+	id.fsid = binary.BigEndian.Uint64(share)
 	root, err := hex.DecodeString(m.Root)
 	if err != nil || len(root) != len(id.root) {
 		return id, bad("root", m.Root)

@@ -242,7 +242,7 @@ func TestNewShareIsDrawn(t *testing.T) {
 			}
 			seen[s] = true
 		}
-		if id.root.FileID() == 0 || id.fsid() == 0 {
+		if id.root.FileID() == 0 || id.fsid == 0 {
 			t.Error("a root or fsid of 0")
 		}
 	}

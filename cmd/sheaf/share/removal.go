@@ -70,6 +70,18 @@ func (s *Share) RemoveVolume(ctx context.Context, r Removal, each func(Held)) (C
 	return a, nil
 }
 
+// held tells each what only c holds: of a volume that is there by looking, else by what the share knows.
+func (s *Share) held(ctx context.Context, c *candidate, each func(Held)) error {
+	return s.union.Held(ctx, c.vol.ID(), func(path string, n vfs.NodeID) bool {
+		h := Held{Path: Text(path)}
+		if !n.IsZero() {
+			h.Node = n.String()
+		}
+		each(h)
+		return ctx.Err() == nil
+	})
+}
+
 // mayRemove says why c cannot be removed as r wants.
 func (s *Share) mayRemove(c *candidate, r Removal) error {
 	refuse := func(format string, args ...any) error {
@@ -98,14 +110,14 @@ func (s *Share) mayRemove(c *candidate, r Removal) error {
 func (s *Share) forget(ctx context.Context, c *candidate) ([]string, error) {
 	behind, err := s.members.spread(ctx, s.members.now().drop(c.id, true), c)
 	if err == nil {
-		err = s.union.RemoveVolume(ctx, c.volumeID(), true)
+		err = s.union.RemoveVolume(ctx, c.vol.ID(), true)
 	}
 	return behind, err
 }
 
 // detach takes out c, which is there and must be empty; its marker goes last (B4).
 func (s *Share) detach(ctx context.Context, c *candidate, a *Change) (err error) {
-	if err := s.union.RemoveVolume(ctx, c.volumeID(), false); err != nil {
+	if err := s.union.RemoveVolume(ctx, c.vol.ID(), false); err != nil {
 		return err
 	}
 	r := s.members.now()

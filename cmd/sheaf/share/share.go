@@ -2,8 +2,6 @@ package share
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -208,7 +206,7 @@ func (s *Share) newEngine(ctx context.Context) (engine, error) {
 	srv, err := nfsd.New(ctx, s.union, nfsd.Options{
 		Exports:     s.exports,
 		HandleKey:   s.id.key,
-		FSID:        s.id.fsid(),
+		FSID:        s.id.fsid,
 		ReadMax:     uint32(s.cfg.ReadMax),
 		WriteMax:    uint32(s.cfg.WriteMax),
 		ForceSquash: forceSquash(),
@@ -229,15 +227,6 @@ func (s *Share) newEngine(ctx context.Context) (engine, error) {
 		return nil, err
 	}
 	return native{srv}, nil
-}
-
-// fsid is the one fsid of everything in the share.
-func (id *identity) fsid() uint64 {
-	b, err := hex.DecodeString(id.share)
-	if err != nil || len(b) < 8 {
-		panic("share: an identity that was not parsed") // parseIdentity checks it
-	}
-	return binary.BigEndian.Uint64(b)
 }
 
 // native is our own server as an engine.
