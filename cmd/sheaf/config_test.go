@@ -272,7 +272,7 @@ func TestConfigurationMistakes(t *testing.T) {
 		{"bad export", good, []string{"--export", "/ 10.0.0.1(frobnicate)"}, []string{"exports: ", "frobnicate", "(from --export)"}},
 		{"export without a path", good + "exports: ['10.0.0.1(rw)']\n", nil, []string{"exports: ", "sheaf.yaml:3"}},
 		{"unknown flag", good, []string{"--volumes", "a=/x"}, []string{"unknown flag: --volumes; see sheaf config print --help"}},
-		{"too many arguments", good, []string{"extra"}, []string{`unknown command "extra"`, "see sheaf config print --help"}},
+		{"too many arguments", good, []string{"extra"}, []string{`sheaf config print takes no argument, and got "extra"; see sheaf config print --help`}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			args := []string{"config", "print"}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -38,6 +39,9 @@ func (a *asker) ask(cmd *cobra.Command, f func(share.Manager) error) error {
 		}
 		log := newLogger(a.Err, cfg.LogFormat, slog.LevelWarn)
 		in, err = share.Inspect(cmd.Context(), cfg, share.Options{Logger: log, Build: version()})
+	}
+	if errors.Is(err, share.ErrNotRunning) && len(cfg.Volumes) == 0 {
+		return fmt.Errorf("%w; start one, say with --state where it is, or give its volumes with --config or --volume to be asked without it", err)
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -115,12 +116,7 @@ directories: taken out of the share, each has the files it keeps at their paths.
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if _, unknown := errors.AsType[*pflag.NotExistError](err); unknown {
-			err = seeHelp(cmd, err)
-		}
-		return usageError{err}
-	})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{seeHelp(cmd, flagFault(err))} })
 	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newCheck(io), newRebuild(io), newVolume(io), newConfig(io), newVersion(io))
 	wrapArgs(root)
 	return root
@@ -134,14 +130,44 @@ func wrapArgs(c *cobra.Command) {
 		check = cobra.NoArgs
 	}
 	c.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{seeHelp(cmd, err)}
+		if check(cmd, args) == nil {
+			return nil
 		}
-		return nil
+		return usageError{seeHelp(cmd, argsFault(cmd, args))}
 	}
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+// argsFault says what is wrong with arguments that cmd does not take.
+func argsFault(cmd *cobra.Command, args []string) error {
+	names := strings.Fields(cmd.Use)[1:]
+	switch {
+	case cmd.HasAvailableSubCommands():
+		return fmt.Errorf("%s has no command %q", cmd.CommandPath(), args[0])
+	case len(names) == 0:
+		return fmt.Errorf("%s takes no argument, and got %s", cmd.CommandPath(), quoted(args))
+	case len(args) == 0:
+		return fmt.Errorf("%s needs %s", cmd.CommandPath(), strings.Join(names, " and "))
+	}
+	return fmt.Errorf("%s takes %s, and got %s", cmd.CommandPath(), strings.Join(names, " and "), quoted(args))
+}
+
+func quoted(words []string) string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = strconv.Quote(w)
+	}
+	return strings.Join(q, " ")
+}
+
+// flagFault says what is wrong with a flag.
+func flagFault(err error) error {
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok && bad.GetFlag().Value.Type() == "bool" {
+		return fmt.Errorf("--%s is true or false, and not %q", bad.GetFlag().Name, bad.GetValue())
+	}
+	return err
 }
 
 // seeHelp says where the right command line is described.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sheaf/cmd/sheaf/share"
+	"sheaf/vfs/volume"
 )
 
 // asksServer ends the help of commands that change the volumes.
@@ -77,6 +78,9 @@ A volume that is away gets it when it comes.
 	}
 	a := newAsker(cmd, io)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if _, err := volume.ParseMode(args[1]); err != nil {
+			return usageError{err}
+		}
 		return a.ask(cmd, func(in share.Manager) error {
 			c, err := in.SetMode(cmd.Context(), args[0], args[1])
 			if err != nil {

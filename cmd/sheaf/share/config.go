@@ -235,7 +235,7 @@ func CheckVolumeName(name string) error {
 func ParseVolume(s string) (Volume, error) {
 	name, dir, ok := strings.Cut(s, "=")
 	if !ok || dir == "" {
-		return Volume{}, fmt.Errorf("%q: want NAME=DIR", s)
+		return Volume{}, fmt.Errorf("volume %q: want NAME=DIR, or NAME,exclusive=DIR", s)
 	}
 	name, exclusive := strings.CutSuffix(name, exclusiveSuffix)
 	return Volume{Name: name, Dir: dir, Exclusive: exclusive}, CheckVolumeName(name)
