@@ -12,6 +12,7 @@ import (
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/hook"
 	"sheaf/vfs/volume/volumetest"
 )
 
@@ -111,6 +112,38 @@ func TestForeignChanges(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMadeWhileListed lets another process make a name while a directory is being listed, in the clock tick of the change
+// before, and the listing end after that tick: that the version stayed the same proves nothing then.
+func TestMadeWhileListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const quiet = 50 * time.Millisecond
+		s := memShare(t, 1, func(_ int, o *volumetest.Options) { o.Quiet, o.Now = quiet, time.Now })
+		busy := false
+		s.wrapped = func(v volume.Volume) volume.Volume {
+			return hook.New(v, func(_ context.Context, op volume.Op, do func() error) error {
+				err := do()
+				if op == volume.OpList && busy {
+					busy = false
+					plant(t, s.mems[0].Root(), "late", vfs.Regular)
+					time.Sleep(2 * quiet)
+				}
+				return err
+			})
+		}
+		s.open(t)
+		s.look(t, s.root(t), "none", vfs.NoEnt)
+		time.Sleep(pastTrust)
+		plant(t, s.mems[0].Root(), "early", vfs.Regular)
+		busy = true
+		s.look(t, s.root(t), "none", vfs.NoEnt)
+		if busy {
+			t.Fatal("the directory was not listed")
+		}
+		time.Sleep(pastTrust)
+		s.look(t, s.root(t), "late", vfs.OK)
+	})
 }
 
 // TestForeignReplacement wants a new node for a new object, also under the old name and with the

@@ -138,7 +138,7 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (
 	if lost := lostCopies(stats, hs.set()); lost != 0 {
 		return true, u.loseCopies(d, lost, hs.identity)
 	}
-	if u.stillProved(d, m, hs.set(), stats, asOf) {
+	if u.stillProved(d, m, hs.set(), stats, asOf, since) {
 		return false, nil
 	}
 	r, err := u.recallNames(d, m, hs.set(), stats)
@@ -164,7 +164,7 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (
 
 // stillProved reports whether equal versions prove that the table is what the copies
 // hold, and notes that it is fresh.
-func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat, asOf int64) bool {
+func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat, asOf, since int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := d.names
@@ -184,7 +184,7 @@ func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat
 	u.askedNames(d, asOf)
 	u.provedRows(d)
 	if !d.changing {
-		u.account(d, set, stats, u.now())
+		u.account(d, set, stats, since)
 	}
 	return true
 }
@@ -201,6 +201,7 @@ type listing struct {
 func (u *Union) listCopy(ctx context.Context, d *node, h *dirHandle) (listing, error) {
 	for try := 0; ; try++ {
 		var l listing
+		looked := time.Now()
 		before, err := h.d.Stat(ctx)
 		if err != nil {
 			return l, h.lost(err)
@@ -224,15 +225,16 @@ func (u *Union) listCopy(ctx context.Context, d *node, h *dirHandle) (listing, e
 		l.version = l.st.Version()
 		same := before.Version() == l.version
 		if same || try == listRetries {
-			l.provable = same && u.quiet(h.vol, &before)
+			l.provable = same && u.quiet(h.vol, &before, looked)
 			return l, nil
 		}
 	}
 }
 
-// quiet reports whether the version in st can be believed: the volume's are exact, or it
-// is old enough.
-func (u *Union) quiet(v int, st *volume.Stat) bool {
+// quiet reports whether the version in st can be believed: the volume's are exact, or it was old enough at looked, before
+// anything was listed. A listing takes its time on a busy host, and a name that is made while it is under way, in the tick
+// of the change before, does not move the version.
+func (u *Union) quiet(v int, st *volume.Stat, looked time.Time) bool {
 	q := u.vol(v).can().Quiet
 	if q == 0 {
 		return true
@@ -241,7 +243,7 @@ func (u *Union) quiet(v int, st *volume.Stat) bool {
 	if st.Mtime.Compare(last) > 0 {
 		last = st.Mtime
 	}
-	return time.Since(last.Time()) > q
+	return looked.Sub(last.Time()) > q
 }
 
 // adoptListing makes the table of d from what the copies listed. It is not complete if copies may have names that are away, and
@@ -284,7 +286,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 	u.askedNames(d, asOf)
 	u.listedRows(d, old, set, func(v int) bool { return got[v].provable })
 	if !d.changing {
-		u.account(d, set, stats, u.now())
+		u.account(d, set, stats, since)
 	}
 	u.memory.Add(t.charge() - before)
 	return nil

@@ -256,7 +256,7 @@ func (u *Union) recallAll(d *node, m *members, set volset, stats []volume.Stat, 
 		u.rowQueue.pushSettle(d)
 	}
 	if !d.changing {
-		u.account(d, set, stats, u.now())
+		u.account(d, set, stats, since)
 	}
 	u.memory.Add(t.charge() - before)
 	return true, nil
@@ -321,7 +321,7 @@ func (u *Union) proveBy(n *node, set volset, stats []volume.Stat, at int64) {
 		asOf = min(asOf, n.copiesAt)
 	}
 	n.mu.Unlock()
-	if skip || u.stillProved(n, m, set, stats, asOf) || large {
+	if skip || u.stillProved(n, m, set, stats, asOf, at) || large {
 		return
 	}
 	r, err := u.recallNames(n, m, set, stats)
