@@ -89,8 +89,16 @@ func (d *dir) pinned(op string, name vfs.Name, want *volume.Key) (ref, error) {
 		return ref{fd: -1}, vfs.NoEnt
 	}
 	r, err := d.v.pin(d.fd, name.String())
+	for look := 1; err == nil && r.st.Nlink == 0 && look < nameLooks; look++ {
+		r.close()
+		r, err = d.v.pin(d.fd, name.String())
+	}
+	if err == nil && r.st.Nlink == 0 && d.v.countsLinks() {
+		r.close()
+		err = unix.ENOENT
+	}
 	if err != nil {
-		return r, d.fault(op, name.String(), err)
+		return ref{fd: -1}, d.fault(op, name.String(), err)
 	}
 	if want != nil && r.st.Key != *want {
 		r.close()
@@ -121,10 +129,27 @@ func (d *dir) StatAt(_ context.Context, name vfs.Name) (st volume.Stat, err erro
 	if d.hidden(name) {
 		return volume.Stat{}, vfs.NoEnt
 	}
-	if err := d.v.statAt(d.fd, name.String(), &st); err != nil {
+	err = d.v.statAt(d.fd, name.String(), &st)
+	for look := 1; err == nil && st.Nlink == 0 && look < nameLooks; look++ {
+		err = d.v.statAt(d.fd, name.String(), &st)
+	}
+	if err == nil && st.Nlink == 0 && d.v.countsLinks() {
+		err = unix.ENOENT
+	}
+	if err != nil {
 		return volume.Stat{}, d.fault("stat", name.String(), err)
 	}
 	return st, nil
+}
+
+// nameLooks is how often a name is looked at whose object has no links: the name is being taken from it, and is gone at the
+// next look or another's. If it still is not, who removes it was stopped in the middle of that, and the name counts as gone.
+const nameLooks = 8
+
+// countsLinks reports whether the file system tells of links at all.
+func (v *Volume) countsLinks() bool {
+	var st volume.Stat
+	return v.statFd(v.root.fd, &st) == nil && st.Nlink > 0
 }
 
 // IdentifyAt pins the object, so that the stat and the identity are of one.
@@ -283,6 +308,7 @@ func (d *dir) Create(_ context.Context, name vfs.Name, n *volume.New) (volume.Fi
 		closeFd(r.fd)
 		return fail(err)
 	}
+	r.linked()
 	return &file{v: d.v, fd: r.fd, label: name.String()}, r.st, d.v.identity(&r), nil
 }
 
@@ -359,6 +385,7 @@ func (d *dir) make(op string, name vfs.Name, t vfs.Type, n *volume.New, call fun
 		r.close()
 		return fail(err)
 	}
+	r.linked()
 	return r, d.v.identity(&r), nil
 }
 

@@ -136,6 +136,10 @@ func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
 	return v.restat(r)
 }
 
+// linked makes what is said of an object that was just made true of that moment: another process may have taken its name
+// away by the time that it is looked at, and a living object has a link.
+func (r *ref) linked() { r.st.Nlink = max(r.st.Nlink, 1) }
+
 // birthACLs sets the lists a new object is to have, or takes away what it
 // inherited: only a directory's default list can have been. It reports whether
 // it had to do either.
