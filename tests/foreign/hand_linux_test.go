@@ -146,12 +146,16 @@ func (h *hand) did(start int64, v int, rel string) {
 	}
 	if err != nil {
 		note("there", 0)
+		note(objectOf, 0)
 		return
 	}
 	note("there", 1)
-	note("size", st.Size)
-	note("mode", int64(st.Mode&0o7777))
-	note("mtime", st.Mtim.Nano())
+	object := int64(st.Ino)<<1 | int64(v)
+	note(objectOf, object)
+	for field, value := range map[string]int64{"size": st.Size, "mode": int64(st.Mode & 0o7777), "mtime": st.Mtim.Nano()} {
+		note(field, value)
+		h.writes = append(h.writes, write{Fact: ofObject(object, field), Start: start, End: end, Value: value})
+	}
 }
 
 func try(err error) {

@@ -4,11 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
-// A fact is a field of what a name means: "d/a3 size".
+// A fact is a field of what a name means: "d/a3 size"; or of an object, whatever its name.
 type fact string
+
+// objectOf is the field that says which object has a name; 0: none.
+const objectOf = "object"
+
+func ofObject(object int64, field string) fact { return fact(fmt.Sprintf("#%d %s", object, field)) }
 
 // write is a change of a fact, made between two times of the monotonic clock, in nanoseconds.
 type write struct {
@@ -64,7 +70,29 @@ func newHistory(writes []write, reads []read) *history {
 
 // age is how much older than the read's start its value was at least: 0 if it can be the present one. Not ok: the
 // fact never had that value, or it will have it only later, or our own change was undone.
-func (h *history) age(r *read) (age time.Duration, ok bool, why string) {
+//
+// A name and the attributes of what it means are known from different times, each within the bound: what has the name no
+// more may have got its attributes later, under another.
+func (h *history) age(r *read, bound time.Duration) (age time.Duration, ok bool, why string) {
+	age, ok, why = h.ageOf(r)
+	name, field, _ := strings.Cut(string(r.Fact), " ")
+	ws := h.writes[fact(name+" "+objectOf)]
+	for i, w := range ws {
+		s := spanOf(ws, i)
+		if w.Value == 0 || s.from > r.End || r.Start-s.over > int64(bound) {
+			continue
+		}
+		other := *r
+		other.Fact = ofObject(w.Value, field)
+		if a, there, _ := h.ageOf(&other); there && (!ok || a < age) {
+			age, ok = a, true
+		}
+	}
+	return age, ok, why
+}
+
+// ageOf is age by the fact itself.
+func (h *history) ageOf(r *read) (age time.Duration, ok bool, why string) {
 	best := int64(-1)
 	why = "never was so"
 	for _, s := range h.spans[told{r.Fact, r.Value}] {
@@ -98,7 +126,7 @@ func spanOf(ws []write, i int) span {
 func (h *history) check(bound time.Duration) (faults []string, ages []time.Duration) {
 	for i := range h.reads {
 		r := &h.reads[i]
-		age, ok, why := h.age(r)
+		age, ok, why := h.age(r, bound)
 		switch {
 		case !ok:
 			faults = append(faults, fmt.Sprintf("%s says %s = %d: %s\n%s", r.Call, r.Fact, r.Value, why, h.around(r)))
