@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 )
 
@@ -162,7 +163,7 @@ func TestOpenOnAFullDiskIsRefused(t *testing.T) {
 // die of SIGBUS), and the index works again when there is room.
 func TestARealFullDisk(t *testing.T) {
 	ctx := t.Context()
-	disk := smallDisk(t, 192<<20)
+	disk := need.Tmpfs(t, 192<<20)
 	s := openStore(t, Options{Dir: filepath.Join(disk, "index"), MinFree: 96 << 20, Watch: time.Millisecond})
 	hog, err := os.Create(filepath.Join(disk, "hog"))
 	must(t, err)
@@ -198,7 +199,7 @@ func TestARealFullDisk(t *testing.T) {
 // It is closed on a full disk too, without the table that Badger would write of what is in memory.
 func TestARealFullDiskAtTheEnd(t *testing.T) {
 	ctx := t.Context()
-	disk := smallDisk(t, 192<<20)
+	disk := need.Tmpfs(t, 192<<20)
 	opt := Options{Dir: filepath.Join(disk, "index"), MinFree: 96 << 20, Watch: time.Hour}
 	s, err := Open(opt)
 	must(t, err)

@@ -15,24 +15,16 @@ import (
 
 	"sheaf/cmd/sheaf/share"
 	"sheaf/meta"
+	"sheaf/tests/need"
 )
 
 // stateDisk mounts a file system of so many bytes for the state, for root only.
 func stateDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	if have := memAvailable(t); have < 2*int64(bytes) {
-		t.Skipf("needs %d MiB of memory, and %d are available", bytes>>19, have>>20)
+		need.Lack(t, need.Memory, "%d MiB are needed, and %d available", bytes>>19, have>>20)
 	}
-	dir := tempDir(t)
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("needs the right to mount a small file system: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
+	return need.Tmpfs(t, bytes)
 }
 
 // memAvailable is how much memory the host can spare, in bytes (proc(5)).
@@ -40,7 +32,7 @@ func memAvailable(t *testing.T) int64 {
 	t.Helper()
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		t.Skip(err)
+		need.Lack(t, need.Memory, "%v", err)
 	}
 	_, rest, _ := strings.Cut(string(text), "MemAvailable:")
 	var kib int64

@@ -19,6 +19,7 @@ import (
 
 	"sheaf/nfsd/rpc/rpctest"
 	"sheaf/nfsd/xdr"
+	needs "sheaf/tests/need"
 )
 
 func record(xid, proc uint32, args []byte) []byte {
@@ -576,10 +577,7 @@ func TestMaxConns(t *testing.T) {
 // and nothing when they are gone.
 func TestIdleConnections(t *testing.T) {
 	const n = 2000
-	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil || lim.Cur < 2*n+100 {
-		t.Skipf("needs %d descriptors, the limit is %d", 2*n+100, lim.Cur)
-	}
+	needs.Files(t, 2*n+100)
 	s, addr := startServer(t, Config{Programs: testPrograms(), MaxConns: n})
 	heap := func() int64 {
 		var m runtime.MemStats

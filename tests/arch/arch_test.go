@@ -153,6 +153,7 @@ var downhill = []struct {
 	{"vfs/volume", []string{"vfs"}, "the contract of a volume"},
 	{"vfs/volume/fault", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
 	{"vfs/volume/delay", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
+	{"vfs/volume/volumetest", []string{"vfs", "vfs/volume", "tests/need"}, "it is for tests, and asks what the machine has"},
 	{"vfs/volume/*", []string{"vfs", "vfs/volume", "vfs/perm"}, "a volume knows nothing of the union"},
 	{"vfs/union", []string{"vfs", "vfs/perm", "vfs/lease", "vfs/volume", "placement", "meta"}, "the union sees contracts, not volumes' code"},
 	{"placement", []string{"vfs"}, "policies are pure"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,16 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sheaf/tests/e2e/server"
+	"sheaf/tests/need"
 )
-
-// need skips the test for a reason, or fails where everything must run.
-func need(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("SHEAF_CRASH_REQUIRED") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
 
 // run runs a command of the host.
 func run(args ...string) error {
@@ -37,7 +30,7 @@ func run(args ...string) error {
 func mount(t *testing.T, img, at, options string) (end func()) {
 	t.Helper()
 	if err := errors.Join(os.MkdirAll(at, 0o755), run("mount", "-o", options, img, at)); err != nil {
-		need(t, "this host cannot mount an image: %v", err)
+		need.Lack(t, need.Loop, "this host cannot mount an image: %v", err)
 	}
 	ended := false
 	end = func() {
@@ -60,7 +53,7 @@ func image(t *testing.T, name string, size int64, mkfs ...string) {
 		t.Fatal(err)
 	}
 	if _, err := exec.LookPath(mkfs[0]); err != nil {
-		need(t, "no %s on this host", mkfs[0])
+		need.Lack(t, strings.TrimPrefix(mkfs[0], "mkfs."), "no %s on this host", mkfs[0])
 	}
 	if err := run(append(mkfs, name)...); err != nil {
 		t.Fatal(err)
@@ -92,9 +85,9 @@ type snapshot struct {
 // was under way was done or not.
 func TestPowerCuts(t *testing.T) {
 	if os.Getuid() != 0 {
-		need(t, "mounting an image needs root")
+		need.Lack(t, need.Root, "mounting an image needs root")
 	}
-	cuts, first := number(t, "SHEAF_CRASH_CUTS", 4), seed(t)
+	cuts, first := need.Number(t, "SHEAF_CRASH_CUTS", 4), need.Seed(t, "SHEAF_CRASH_SEED", rand.Uint64())
 	top := t.TempDir()
 	image(t, filepath.Join(top, "store.img"), 4<<30, "mkfs.xfs", "-q", "-m", "reflink=1")
 	store := filepath.Join(top, "store")

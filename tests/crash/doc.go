@@ -11,8 +11,8 @@
 // least. The image lies on xfs, which can clone, and on it any file system on a loop device. What the host had not
 // given to the device is lost, as it is when the power goes.
 //
-// The tests with images need root, loop devices and mkfs; elsewhere they are skipped with a reason, unless
-// SHEAF_CRASH_REQUIRED=1. SHEAF_CRASH_KILLS is how many kills there are (default 12), SHEAF_CRASH_CUTS how many power cuts of each
+// The tests with images need root, loop devices and mkfs; elsewhere they are skipped with a reason (package
+// need). SHEAF_CRASH_KILLS is how many kills there are (default 12), SHEAF_CRASH_CUTS how many power cuts of each
 // file system (default 4), SHEAF_CRASH_SEED the seed of all chance (default: drawn, and printed). The kernel's own
 // client is killed under in tests/e2e.
 package crash

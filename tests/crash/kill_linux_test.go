@@ -8,13 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"sheaf/tests/e2e/server"
+	"sheaf/tests/need"
 	"sheaf/tests/remote"
 	"sheaf/vfs"
 )
@@ -23,28 +23,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	server.RemoveBinary()
 	os.Exit(code)
-}
-
-// number is a number from the environment.
-func number(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(name, err)
-	}
-	return n
-}
-
-// seed is that of all chance.
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	s := uint64(number(t, "SHEAF_CRASH_SEED", int(rand.Uint32())))
-	t.Logf("SHEAF_CRASH_SEED=%d", s)
-	return s
 }
 
 // handCount is how many hands work at once, and patience how long a call of theirs asks again.
@@ -112,7 +90,7 @@ func clean(t *testing.T, s *server.Server) {
 // deleted before it starts again. They keep their handles: nothing is ever stale, nothing that was acknowledged is
 // missing, and what was asked again was not done twice.
 func TestKills(t *testing.T) {
-	kills, chance := number(t, "SHEAF_CRASH_KILLS", 12), rand.New(rand.NewPCG(seed(t), 0))
+	kills, chance := need.Number(t, "SHEAF_CRASH_KILLS", 12), rand.New(rand.NewPCG(need.Seed(t, "SHEAF_CRASH_SEED", rand.Uint64()), 0))
 	state := t.TempDir()
 	s := server.Start(t, server.Options{Volumes: volumesIn(t, t.TempDir(), 3), State: state})
 	c := connect(t, s, nil)

@@ -6,27 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"sheaf/tests/e2e/server"
+	"sheaf/tests/need"
 )
-
-// pulls is how often a disk is pulled out: a few times everyday, a hundred once (SHEAF_E2E_PULLS).
-func pulls(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("SHEAF_E2E_PULLS")
-	if text == "" {
-		return 5
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal("SHEAF_E2E_PULLS:", err)
-	}
-	return n
-}
 
 // A disk is pulled out and thrown back in, again and again, under a client at work. Meanwhile the share is
 // mirrored by rsync --delete, which erases what a listing does not show: it must never erase anything. Nobody is told
@@ -53,7 +39,7 @@ for i in $(seq 300); do grep -q steady /run/steady && break; sleep 0.1; done
 	[ $have = %[3]d ] || { echo "after run $n, status $st, the mirror has $have files: $(cat /run/rsync.err)"; break; }
 	case $st in 0|23|24) ;; *) echo "run $n: status $st: $(cat /run/rsync.err)"; break;; esac
 done; echo "mirrored $n times") >/run/mirror 2>&1 & echo $! >/run/mirror.pid`, point, probe(), files))
-	for i := range pulls(t) {
+	for i := range need.Number(t, "SHEAF_E2E_PULLS", 5) {
 		v := vols[i%len(vols)]
 		out := v.Dir + ".out"
 		if err := os.Rename(v.Dir, out); err != nil {

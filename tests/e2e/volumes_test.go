@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"sheaf/tests/e2e/server"
+	"sheaf/tests/need"
 )
 
 func serverOver(t *testing.T) *server.Server {
@@ -94,25 +94,14 @@ rm -rf ./*; [ -z "$(ls -A)" ]`)
 
 // filesInLarge is how many files the large directory has. They are put on the volumes before the share adopts them:
 // made through it one by one they would take the longest part of the test, and show no more.
-func filesInLarge(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("SHEAF_E2E_FILES")
-	if text == "" {
-		return 200_000
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal("SHEAF_E2E_FILES:", err)
-	}
-	return n
-}
+const filesInLarge = 200_000
 
 // A listing is complete while others create and remove files in the same directory: through the same mount, and
 // through another, as another client would.
 func TestLargeDirectory(t *testing.T) {
 	g := theGuest(t)
 	vols := volumes(t, 3)
-	n := filesInLarge(t)
+	n := need.Number(t, "SHEAF_E2E_FILES", filesInLarge)
 	start := time.Now()
 	for i := range n {
 		dir := filepath.Join(vols[i%len(vols)].Dir, "large")

@@ -10,17 +10,15 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sheaf/nfsd"
 	"sheaf/nfsd/rpc"
 	"sheaf/placement"
+	"sheaf/tests/need"
 	"sheaf/tests/remote"
 	"sheaf/vfs"
 	"sheaf/vfs/union"
@@ -45,19 +43,7 @@ type site struct {
 // sites are directories of file systems with exact versions, mostly, and of one without.
 var sites = map[string]func(t *testing.T) string{
 	"temporary": func(t *testing.T) string { t.Helper(); return t.TempDir() },
-	"tmpfs": func(t *testing.T) string {
-		t.Helper()
-		dir := t.TempDir()
-		if err := unix.Mount("sheaf-test", dir, "tmpfs", 0, "size=64m"); err != nil {
-			t.Skipf("this host cannot mount a tmpfs: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, 0); err != nil {
-				t.Errorf("umount: %v", err)
-			}
-		})
-		return dir
-	},
+	"tmpfs":     func(t *testing.T) string { t.Helper(); return need.Tmpfs(t, 64<<20) },
 }
 
 // newSite makes the directories of a task below dir.
@@ -419,39 +405,11 @@ func (k *client) contest(r *rand.Rand) error {
 	return nil
 }
 
-// lasting is how long a test's hand works.
-func lasting(t *testing.T) time.Duration {
-	t.Helper()
-	text := os.Getenv("SHEAF_FOREIGN")
-	if text == "" {
-		return 2 * time.Second
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatalf("SHEAF_FOREIGN: %v", err)
-	}
-	return d
-}
-
-// seed is what the hand's choices come from.
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	s := rand.Uint64()
-	if text := os.Getenv("SHEAF_FOREIGN_SEED"); text != "" {
-		var err error
-		if s, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("SHEAF_FOREIGN_SEED: %v", err)
-		}
-	}
-	t.Logf("SHEAF_FOREIGN_SEED=%d", s)
-	return s
-}
-
 // compare lets a hand work while k asks, and checks what it was told.
 func compare(t *testing.T, k *client, s site) *history {
 	t.Helper()
 	start := clock()
-	wait := task{Volumes: s.volumes, Stage: s.stage, For: lasting(t), Seed: seed(t)}.begin(t)
+	wait := task{Volumes: s.volumes, Stage: s.stage, For: need.Duration(t, "SHEAF_FOREIGN", 2*time.Second), Seed: need.Seed(t, "SHEAF_FOREIGN_SEED", rand.Uint64())}.begin(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -515,7 +473,7 @@ func watching(t *testing.T, u *union.Union, mode local.WatchMode) {
 			return
 		}
 		if mode == local.WatchFanotify && os.Geteuid() != 0 {
-			t.Skip("fanotify wants privileges")
+			need.Lack(t, need.Fanotify, "it wants privileges")
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v, want %s", w, mode)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sheaf/tests/e2e/server"
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/volume/local"
 )
@@ -25,7 +26,7 @@ func TestStopped(t *testing.T) {
 	for _, mode := range []local.WatchMode{local.WatchFanotify, local.WatchInotify} {
 		t.Run(string(mode), func(t *testing.T) {
 			if mode == local.WatchFanotify && os.Geteuid() != 0 {
-				t.Skip("fanotify wants privileges")
+				need.Lack(t, need.Fanotify, "it wants privileges")
 			}
 			t.Parallel()
 			dir := t.TempDir

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sheaf/nfsd/rpc/rpctest"
+	"sheaf/tests/need"
 	"sheaf/vfs"
 )
 
@@ -242,10 +243,7 @@ func TestSiege(t *testing.T) {
 // was in, and are gone when they are closed.
 func TestCrowdOfIdlers(t *testing.T) {
 	const n = 2000
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur < 2*n+500 {
-		t.Skipf("needs %d descriptors, the limit is %d", 2*n+500, lim.Cur)
-	}
+	need.Files(t, 2*n+500)
 	b := besiege(t)
 	b.honest(t)
 	before := holds(t)

@@ -6,13 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	e2e "sheaf/tests/e2e/server"
+	"sheaf/tests/need"
 	"sheaf/vfs"
 )
 
@@ -34,14 +34,7 @@ const (
 // TestIndexLost deletes the state directory under a running client and starts the server anew: the client goes on with all
 // handles it has, by JUKEBOX at most, while the index is made again. It says how long that took, and with how much memory.
 func TestIndexLost(t *testing.T) {
-	files := lostFiles
-	if s := os.Getenv("SHEAF_LOST_FILES"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = n
-	}
+	files := need.Number(t, "SHEAF_LOST_FILES", lostFiles)
 	ctx := t.Context()
 	o := e2e.Options{State: filepath.Join(t.TempDir(), "state")}
 	for i := range 3 {

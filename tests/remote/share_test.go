@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"sheaf/meta"
 	"sheaf/placement"
+	"sheaf/tests/need"
 	"sheaf/vfs/union"
 	"sheaf/vfs/vfstest"
 	"sheaf/vfs/volume"
@@ -58,8 +58,8 @@ func eachKind(t *testing.T, f func(t *testing.T, k kind)) {
 	t.Helper()
 	for _, k := range kinds {
 		t.Run(k.String(), func(t *testing.T) {
-			if k.local && os.Getuid() != 0 {
-				t.Skip("only the superuser can act as several users on the host")
+			if k.local {
+				need.Superuser(t, "nobody else can act as several users on the host")
 			}
 			f(t, k)
 		})

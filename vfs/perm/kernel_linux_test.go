@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 )
 
@@ -23,9 +24,7 @@ type kernel struct{ acls bool }
 // withKernel runs f with a kernel, or skips where none can be had.
 func withKernel(t *testing.T, f func(k *kernel)) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("comparison with the kernel needs root, to act as several users")
-	}
+	need.Superuser(t, "comparison with the kernel needs root, to act as several users")
 	dir := t.TempDir()
 	done := make(chan error)
 	go func() {
@@ -43,7 +42,7 @@ func withKernel(t *testing.T, f func(k *kernel)) {
 		f(k)
 	}()
 	if err := <-done; err != nil {
-		t.Skip("no thread of its own: ", err)
+		need.Lack(t, need.Root, "no thread of its own: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/vfstest"
 	"sheaf/vfs/volume"
@@ -147,9 +148,7 @@ func TestProgramSmall(t *testing.T) {
 
 // TestProgramLocal runs programs on the host's file system.
 func TestProgramLocal(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("after a restart only root can open a file again whose mode refuses its owner, or a volume whose root does")
-	}
+	need.Superuser(t, "after a restart only root can open a file again whose mode refuses its owner, or a volume whose root does")
 	for _, n := range []int{1, 3} {
 		t.Run(volumesName(n), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {

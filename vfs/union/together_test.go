@@ -1,9 +1,9 @@
 package union
 
 import (
-	"os"
 	"testing"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/vfstest"
 )
@@ -26,9 +26,7 @@ func TestHistoriesSmall(t *testing.T) {
 
 // TestHistoriesLocal is TestHistories on the host's file system.
 func TestHistoriesLocal(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("the callers make directories of mode 0, of which only root can see on several volumes whether they are empty")
-	}
+	need.Superuser(t, "the callers make directories of mode 0, of which only root can see on several volumes whether they are empty")
 	vfstest.History(t, vfstest.Ordered(localShare(t, 2).open(t))[0], vfstest.HistoryOptions{Options: localCan(), Rounds: 6})
 }
 

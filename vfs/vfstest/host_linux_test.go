@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/perm"
 )
@@ -32,9 +33,7 @@ type host struct {
 
 // TestModelIsLikeTheKernel runs programs on a real directory against the Model.
 func TestModelIsLikeTheKernel(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("comparison with the kernel needs root, to act as several users")
-	}
+	need.Superuser(t, "comparison with the kernel needs root, to act as several users")
 	base := t.TempDir()
 	if what := sameTick(t, base); what != "" {
 		t.Skip("the file system of the temporary directory gives two changes one ctime: ", what)
@@ -61,7 +60,7 @@ func TestModelIsLikeTheKernel(t *testing.T) {
 		})
 	}()
 	if err := <-done; err != nil {
-		t.Skip("no thread of its own: ", err)
+		need.Lack(t, need.Root, "no thread of its own: %v", err)
 	}
 }
 

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sheaf/tests/need"
 )
 
 const (
@@ -62,7 +64,7 @@ type Guest struct {
 }
 
 // Start boots a guest that is stopped when the test ends. Where the host cannot run guests it skips the test with the
-// reason, or fails it if SHEAF_E2E_REQUIRED=1.
+// reason, or fails it where guests are required (package need).
 func Start(tb testing.TB, o Options) *Guest {
 	tb.Helper()
 	g, err := Boot(o)
@@ -71,15 +73,11 @@ func Start(tb testing.TB, o Options) *Guest {
 	return g
 }
 
-// Require ends a test for which there is no guest: skipped, or failed if SHEAF_E2E_REQUIRED=1.
+// Require ends a test for which there is no guest.
 func Require(tb testing.TB, err error) {
 	tb.Helper()
-	switch {
-	case err == nil:
-	case os.Getenv("SHEAF_E2E_REQUIRED") == "1":
-		tb.Fatalf("SHEAF_E2E_REQUIRED=1, but no guest: %v", err)
-	default:
-		tb.Skipf("no guest: %v", err)
+	if err != nil {
+		need.Lack(tb, need.Guests, "%v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
@@ -229,9 +230,7 @@ func readAll(t *testing.T, d volume.Dir, n string) string {
 // TestExchangedAtBirth: what is made by name and exchanged before it gets its owner
 // is not given away: a new owner never gets an object that was there before.
 func TestExchangedAtBirth(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root gives objects away")
-	}
+	need.Superuser(t, "only root gives objects away")
 	root := t.TempDir()
 	v := adopted(t, root)
 	victim := filepath.Join(root, "victim")
@@ -298,9 +297,7 @@ func TestExchangedAtBirth(t *testing.T) {
 
 // TestMountPoints: what is mounted inside a volume is not there.
 func TestMountPoints(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	need.Superuser(t, "mounting needs root")
 	root := t.TempDir()
 	v := adopted(t, root)
 	o := newOutside(t)
@@ -313,7 +310,7 @@ func TestMountPoints(t *testing.T) {
 	}
 	for src, dst := range map[string]string{o.dir: mnt, filepath.Join(o.dir, "victim"): file} {
 		if out, err := exec.Command("mount", "--bind", src, dst).CombinedOutput(); err != nil {
-			t.Skipf("this host cannot mount: %v\n%s", err, out)
+			need.Lack(t, need.Root, "this host cannot mount: %v\n%s", err, out)
 		}
 		t.Cleanup(func() {
 			if out, err := exec.Command("umount", dst).CombinedOutput(); err != nil {
@@ -356,7 +353,7 @@ func TestSubvolume(t *testing.T) {
 	mnt := image(t, 256<<20, "mkfs.btrfs", "-q")
 	tool, err := exec.LookPath("btrfs")
 	if err != nil {
-		t.Skip("no btrfs tool on this host")
+		need.Lack(t, "btrfs", "%v", err)
 	}
 	v := adopted(t, mnt)
 	if err := os.WriteFile(filepath.Join(mnt, "f"), nil, 0o644); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 	"sheaf/vfs/volume/volumetest"
@@ -19,9 +20,7 @@ import (
 
 // TestOverlay: a file system without generations is served, and called weak.
 func TestOverlay(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	need.Superuser(t, "mounting needs root")
 	dir := t.TempDir()
 	for _, n := range []string{"lower", "upper", "work", "mnt"} {
 		if err := os.Mkdir(filepath.Join(dir, n), 0o755); err != nil {
@@ -31,7 +30,7 @@ func TestOverlay(t *testing.T) {
 	mnt := filepath.Join(dir, "mnt")
 	opts := fmt.Sprintf("lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", dir, dir, dir)
 	if out, err := exec.Command("mount", "-t", "overlay", "overlay", "-o", opts, mnt).CombinedOutput(); err != nil {
-		t.Skipf("this host cannot mount an overlay: %v\n%s", err, out)
+		need.Lack(t, "overlay", "%v\n%s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", mnt).CombinedOutput(); err != nil {

@@ -4,9 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"sheaf/tests/need"
 	"sheaf/vfs/volume"
 	"sheaf/vfs/volume/volumetest"
 )
@@ -15,9 +17,7 @@ import (
 // reason, where the host cannot.
 func image(t *testing.T, size int64, mkfs string, args ...string) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting an image needs root")
-	}
+	need.Superuser(t, "mounting an image needs root")
 	dir := t.TempDir()
 	img, mnt := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
 	if err := os.WriteFile(img, nil, 0o600); err != nil {
@@ -31,13 +31,13 @@ func image(t *testing.T, size int64, mkfs string, args ...string) string {
 	}
 	tool, err := exec.LookPath(mkfs)
 	if err != nil {
-		t.Skipf("no %s on this host", mkfs)
+		need.Lack(t, strings.TrimPrefix(mkfs, "mkfs."), "%v", err)
 	}
 	if out, err := exec.Command(tool, append(args, img)...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", mkfs, err, out)
 	}
 	if out, err := exec.Command("mount", "-o", "loop", img, mnt).CombinedOutput(); err != nil {
-		t.Skipf("this host cannot mount the image: %v\n%s", err, out)
+		need.Lack(t, strings.TrimPrefix(mkfs, "mkfs."), "%v\n%s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", mnt).CombinedOutput(); err != nil {

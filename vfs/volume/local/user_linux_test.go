@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
@@ -22,9 +23,7 @@ const asUser = "^(TestSuite|TestSymlinkSwapped|TestBareDirectory|TestNoLeak|Test
 
 // TestOrdinaryUser runs them again as somebody who is not root.
 func TestOrdinaryUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("this is an ordinary user already")
-	}
+	need.Superuser(t, "this is an ordinary user already")
 	dir := t.TempDir()
 	bin, tmp := filepath.Join(dir, "test"), filepath.Join(dir, "tmp")
 	for _, d := range []string{dir, filepath.Dir(dir)} { // both are the test's own
@@ -41,7 +40,7 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), bin, "-test.run="+asUser)
 	cmd.Dir = tmp
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME="+tmp)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME="+tmp, need.Required+"=") // he has less
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -116,9 +115,7 @@ func TestBareDirectory(t *testing.T) {
 // TestAdoptedByAnother: a volume whose private directory is somebody else's is refused with
 // the reason, whoever is root of the two.
 func TestAdoptedByAnother(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("giving a directory away needs root")
-	}
+	need.Superuser(t, "giving a directory away needs root")
 	root := t.TempDir()
 	adoptAndClose(t, root)
 	if err := os.Chown(filepath.Join(root, volume.PrivateName), nobody, nobody); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sheaf/tests/need"
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
@@ -105,7 +106,7 @@ func watchedAs(t *testing.T, path string, mode WatchMode) (*Volume, volume.Watch
 	w, err := v.Watch(t.Context(), s)
 	if err != nil {
 		if mode == WatchFanotify && os.Geteuid() != 0 {
-			t.Skipf("fanotify wants privileges: %v", err)
+			need.Lack(t, need.Fanotify, "%v", err)
 		}
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func eachWatch(t *testing.T, f func(t *testing.T, mode WatchMode, root string)) 
 		places["ext4"] = func(t *testing.T) string { t.Helper(); return image(t, 16<<20, "mkfs.ext4", "-q") }
 		places["xfs"] = func(t *testing.T) string { t.Helper(); return image(t, 320<<20, "mkfs.xfs", "-q") }
 		places["btrfs"] = func(t *testing.T) string { t.Helper(); return image(t, 128<<20, "mkfs.btrfs", "-q") }
-		places["tmpfs"] = tmpfs
+		places["tmpfs"] = func(t *testing.T) string { t.Helper(); return need.Tmpfs(t, 64<<20) }
 	}
 	for place, dir := range places {
 		for _, mode := range []WatchMode{WatchFanotify, WatchInotify} {
@@ -176,26 +177,11 @@ func eachWatch(t *testing.T, f func(t *testing.T, mode WatchMode, root string)) 
 	}
 }
 
-// tmpfs mounts one, or skips.
-func tmpfs(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("sheaf-test", dir, "tmpfs", 0, "size=64m"); err != nil {
-		t.Skipf("this host cannot mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("umount: %v", err)
-		}
-	})
-	return dir
-}
-
 // inMemory is a directory for tens of thousands of changes, which a disk that is busy with flushes takes a minute for.
 func inMemory(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() == 0 {
-		return tmpfs(t)
+		return need.Tmpfs(t, 64<<20)
 	}
 	return t.TempDir()
 }
@@ -406,7 +392,7 @@ func unstarted(t *testing.T, v *Volume, s *news, flags uint) *fanotify {
 	t.Helper()
 	fd, err := fanotifyInit(flags)
 	if err != nil {
-		t.Skipf("fanotify wants privileges: %v", err)
+		need.Lack(t, need.Fanotify, "%v", err)
 	}
 	w := &fanotify{stream: newStream(fd, "fanotify", s), magic: v.host.magic, sub: v.host.sub, pid: int32(os.Getpid()), limit: fanotifyQueueMax}
 	w.take, w.behind = w.tell, w.checkQueue
@@ -416,7 +402,7 @@ func unstarted(t *testing.T, v *Volume, s *news, flags uint) *fanotify {
 		}
 	})
 	if err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, fanotifyMask, v.root.fd, ""); err != nil {
-		t.Skipf("fanotify wants privileges: %v", err)
+		need.Lack(t, need.Fanotify, "%v", err)
 	}
 	return w
 }

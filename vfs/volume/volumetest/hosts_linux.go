@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sheaf/tests/need"
 )
 
 // HostKinds are the file systems that NewHost knows.
@@ -28,10 +30,6 @@ var imageKinds = map[string]hostKind{
 	"btrfs":    {128 << 20, []string{"mkfs.btrfs", "-q"}, ""},
 }
 
-// HostsRequired names, separated by commas, the kinds of file systems that must not be skipped: .ci/run sets it to
-// those that its machine can mount.
-const HostsRequired = "SHEAF_HOSTS_REQUIRED"
-
 // Host is a file system of its own, mounted for a test.
 type Host struct {
 	Kind   string
@@ -41,14 +39,12 @@ type Host struct {
 	lower  string // of an overlay: what it is made of
 }
 
-// NewHost makes an empty file system and mounts it. Where the host cannot, the test is skipped with the reason, unless
-// HostsRequired names the kind.
+// NewHost makes an empty file system and mounts it. Where the host cannot, the test is skipped with the reason, or failed
+// where the kind is required (package need).
 func NewHost(tb testing.TB, kind string) *Host {
 	tb.Helper()
 	h := &Host{Kind: kind, Dir: tb.TempDir()}
-	if os.Geteuid() != 0 {
-		h.lacks(tb, "mounting needs root")
-	}
+	need.Superuser(tb, "mounting needs root")
 	if k, ok := imageKinds[kind]; ok {
 		h.Image = filepath.Join(tb.TempDir(), "image")
 		if err := os.WriteFile(h.Image, nil, 0o600); err != nil {
@@ -58,7 +54,7 @@ func NewHost(tb testing.TB, kind string) *Host {
 			tb.Fatal(err)
 		}
 		if _, err := exec.LookPath(k.mkfs[0]); err != nil {
-			h.lacks(tb, err.Error())
+			need.Lack(tb, kind, "%v", err)
 		}
 		run(tb, append(slices.Clone(k.mkfs), h.Image)...)
 	}
@@ -71,7 +67,7 @@ func NewHost(tb testing.TB, kind string) *Host {
 		}
 	}
 	if out, err := h.mount(); err != nil {
-		h.lacks(tb, fmt.Sprintf("%v: %s", err, out))
+		need.Lack(tb, kind, "%v: %s", err, out)
 	}
 	tb.Cleanup(func() {
 		if mounted(h.Dir) {
@@ -79,15 +75,6 @@ func NewHost(tb testing.TB, kind string) *Host {
 		}
 	})
 	return h
-}
-
-// lacks ends a test for which there is no such file system.
-func (h *Host) lacks(tb testing.TB, why string) {
-	tb.Helper()
-	if slices.Contains(strings.Split(os.Getenv(HostsRequired), ","), h.Kind) {
-		tb.Fatalf("%s=%s, but there is no %s: %s", HostsRequired, os.Getenv(HostsRequired), h.Kind, why)
-	}
-	tb.Skipf("no %s on this host: %s", h.Kind, why)
 }
 
 // mount attaches the image and mounts.
