@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,17 +101,16 @@ const (
 	unversed = "nolock,tcp,port=%[1]d,mountport=%[1]d,mountproto=tcp"
 )
 
-var mounts int
+var mounts atomic.Int64
 
 // mount mounts the share in the guest until the test ends.
 func mount(t *testing.T, g *guest.Guest, s *server.Server, dialect string, options ...string) string {
 	t.Helper()
-	mounts++
-	point := fmt.Sprintf("/mnt/%d", mounts)
+	point := fmt.Sprintf("/mnt/%d", mounts.Add(1))
 	opts := strings.Join(append([]string{fmt.Sprintf(dialect, s.Port)}, options...), ",")
-	g.Must(t, time.Minute, fmt.Sprintf("mkdir -p %s; mount -v -t nfs -o %s %s:/ %[1]s", point, opts, guest.HostAddr))
+	g.Must(t, 3*time.Minute, fmt.Sprintf("mkdir -p %s; mount -v -t nfs -o %s %s:/ %[1]s", point, opts, guest.HostAddr))
 	t.Cleanup(func() {
-		if out, status := g.RunFor(t, 30*time.Second, "cd /; umount "+point+" || umount -f -l "+point); status != 0 {
+		if out, status := g.RunFor(t, 3*time.Minute, "cd /; umount "+point+" || umount -f -l "+point); status != 0 {
 			t.Errorf("umount: %s", out)
 		}
 	})

@@ -13,8 +13,8 @@ import (
 )
 
 // hold is a client that lives in the share: its working directory is there, it keeps files open in every way, and it
-// goes on using all of them whatever happens to the server meanwhile. Any error ends it.
-func hold(dir, stop string) error {
+// goes on using all of them whatever happens to the server meanwhile, with a pause between two rounds. Any error ends it.
+func hold(dir, stop string, pause time.Duration) error {
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func hold(dir, stop string) error {
 		if _, err := os.Stat(stop); err == nil {
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pause)
 	}
 	if err := log.Sync(); err != nil {
 		return err

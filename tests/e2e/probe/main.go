@@ -8,7 +8,7 @@
 //	probe fill DIR N        N empty files f0000000 … in DIR
 //	probe churn DIR STOP    create and remove other files in DIR until the file STOP exists
 //	probe list DIR N        fail unless DIR lists f0000000 … f(N-1) once each
-//	probe hold DIR STOP     keep files open in DIR and use them until STOP exists, then check all that was written
+//	probe hold DIR STOP T   keep files open in DIR and use them, every T, until STOP exists, then check all that was written
 //	probe steady DIR N STOP use N files, each of which holds its name, until STOP exists, while volumes go and come
 package main
 
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
 func main() {
@@ -37,7 +38,13 @@ func main() {
 	case "churn":
 		err = churn(dir, args[2])
 	case "hold":
-		err = hold(dir, args[2])
+		if len(args) < 4 {
+			fail(fmt.Errorf("usage: probe hold DIR STOP PAUSE"))
+		}
+		var pause time.Duration
+		if pause, err = time.ParseDuration(args[3]); err == nil {
+			err = hold(dir, args[2], pause)
+		}
 	case "steady":
 		if len(args) < 4 {
 			fail(fmt.Errorf("usage: probe steady DIR N STOP"))

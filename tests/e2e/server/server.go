@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -216,16 +217,28 @@ func RemoveBinary() {
 	}
 }
 
-// freePort asks the kernel. Somebody else may take the port before the server does; the server then says so and the
+// The ports of servers: below those that the kernel gives by itself (ip_local_port_range(7), 32768 and above), as another
+// program's connection could have one of these while its server is dead.
+const (
+	lowestPort = 20000
+	ports      = 12000
+)
+
+// freePort draws one that nobody has. Somebody else may take it before the server does; the server then says so and the
 // test fails, which is rare enough.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	var err error
+	for range 100 {
+		port := lowestPort + rand.IntN(ports)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	tb.Fatal("no free port:", err)
+	return 0
 }
 
 // logBuffer keeps the end of what is written to it.

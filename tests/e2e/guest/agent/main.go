@@ -102,7 +102,7 @@ func run(ctx context.Context, req request, out io.Writer) int {
 	cmd.Dir = "/root"
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = 500 * time.Millisecond // what it left running in the background may hold its output open
+	cmd.WaitDelay = 10 * time.Second // what it left running in the background may hold its output open; a busy guest takes its time
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(out, "agent:", err)
 		return statusBroken
