@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -104,6 +105,7 @@ func (f *flagValue) Type() string {
 type origin struct {
 	setting *share.Setting
 	from    string
+	entries []string // where each entry of a list came from, if it has places of its own
 }
 
 // load reads everything again, and checks it. The error joins every mistake found.
@@ -131,14 +133,14 @@ func (l *loader) loadUnchecked() (share.Config, []origin, error) {
 	c := share.Defaults()
 	origins := make([]origin, 0, len(share.Settings))
 	for _, s := range share.Settings {
-		from, err := l.bind(v, s, file)
+		o, err := l.bind(v, s, file)
 		if err != nil {
 			return share.Config{}, nil, err
 		}
 		if err := set(v, s, &c); err != nil {
-			errs = append(errs, &share.ConfigError{Key: s.Key, Problem: err.Error(), Source: from})
+			errs = append(errs, &share.ConfigError{Key: s.Key, Problem: err.Error(), Source: o.from})
 		}
-		origins = append(origins, origin{s, from})
+		origins = append(origins, o)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return share.Config{}, nil, err
@@ -147,25 +149,26 @@ func (l *loader) loadUnchecked() (share.Config, []origin, error) {
 }
 
 // bind tells viper where s may come from, and says from which it does.
-func (l *loader) bind(v *viper.Viper, s *share.Setting, file *file) (string, error) {
+func (l *loader) bind(v *viper.Viper, s *share.Setting, file *file) (origin, error) {
 	v.SetDefault(s.Key, s.Default())
-	from := "default"
+	o := origin{setting: s, from: "default"}
 	if line, ok := file.lines[s.Key]; ok {
-		from = fmt.Sprintf("%s:%d", file.path, line)
+		o.from = fmt.Sprintf("%s:%d", file.path, line)
+		o.entries = file.entries[s.Key]
 	}
 	if err := v.BindEnv(s.Key, s.Env()); err != nil {
-		return "", fmt.Errorf("bind %s: %w", s.Env(), err)
+		return o, fmt.Errorf("bind %s: %w", s.Env(), err)
 	}
 	if _, ok := os.LookupEnv(s.Env()); ok {
-		from = "environment " + s.Env()
+		o = origin{setting: s, from: "environment " + s.Env()}
 	}
 	if f := l.flags.Lookup(s.Flag); f != nil && f.Changed {
-		from = "--" + s.Flag
+		o = origin{setting: s, from: "--" + s.Flag}
 		if err := v.BindPFlag(s.Key, f); err != nil {
-			return "", fmt.Errorf("bind --%s: %w", s.Flag, err)
+			return o, fmt.Errorf("bind --%s: %w", s.Flag, err)
 		}
 	}
-	return from, nil
+	return o, nil
 }
 
 // set gives c the value that viper has of s, if it has one.
@@ -267,13 +270,15 @@ func volumeText(s *share.Setting, entry map[string]any) (string, error) {
 // file is what was found in the configuration file, beside its values.
 type file struct {
 	path     string
-	lines    map[string]int // of each key
-	mistakes []error        // unknown and repeated keys
+	lines    map[string]int      // of each key
+	entries  map[string][]string // where each entry of a list with keys is
+	texts    map[string]any      // such lists, as texts
+	mistakes []error             // unknown and repeated keys
 }
 
 // readFile reads the file, if there is one, into v.
 func (l *loader) readFile(v *viper.Viper) (*file, error) {
-	f := &file{path: cmp.Or(l.path, os.Getenv(configEnv)), lines: map[string]int{}}
+	f := &file{path: cmp.Or(l.path, os.Getenv(configEnv)), lines: map[string]int{}, entries: map[string][]string{}, texts: map[string]any{}}
 	if f.path == "" {
 		return f, nil
 	}
@@ -288,7 +293,34 @@ func (l *loader) readFile(v *viper.Viper) (*file, error) {
 	if err := v.ReadConfig(bytes.NewReader(data)); err != nil {
 		return nil, &share.ConfigError{Problem: fmt.Sprintf("%s: %v", f.path, err)}
 	}
+	if err := v.MergeConfigMap(f.texts); err != nil {
+		return nil, &share.ConfigError{Problem: fmt.Sprintf("%s: %v", f.path, err)}
+	}
 	return f, nil
+}
+
+// takeEntries reads a list whose entries have keys itself: viper would make the keys lower case, which may be
+// paths, and forget their lines.
+func (f *file) takeEntries(key string, list *yaml.Node) error {
+	texts := make([]any, 0, len(list.Content))
+	for _, e := range list.Content {
+		text := e.Value
+		if e.Kind != yaml.ScalarNode {
+			var entry any
+			if err := e.Decode(&entry); err != nil {
+				return err
+			}
+			encoded, err := json.Marshal(entry)
+			if err != nil {
+				return fmt.Errorf("line %d: keys that are not texts, or a value that JSON has not: %w", e.Line, err)
+			}
+			text = string(encoded)
+		}
+		texts = append(texts, text)
+		f.entries[key] = append(f.entries[key], fmt.Sprintf("%s:%d", f.path, e.Line))
+	}
+	f.texts[key] = texts
+	return nil
 }
 
 // fileMax is the largest configuration file, in bytes: some 10,000 exports.
@@ -333,6 +365,11 @@ func (f *file) check(data []byte) error {
 			continue
 		}
 		f.lines[key.Value] = key.Line
+		if s := share.FindSetting(key.Value); s.Entries && top.Content[i+1].Kind == yaml.SequenceNode {
+			if err := f.takeEntries(key.Value, top.Content[i+1]); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -384,8 +421,12 @@ func withSources(err error, origins []origin) error {
 			continue
 		}
 		for _, o := range origins {
-			if o.setting.Key == mistake.Key {
-				mistake.Source = o.from
+			if o.setting.Key != mistake.Key {
+				continue
+			}
+			mistake.Source = o.from
+			if i := mistake.Entry - 1; i >= 0 && i < len(o.entries) {
+				mistake.Source = o.entries[i]
 			}
 		}
 	}

@@ -212,6 +212,18 @@ func TestListsAreTakenWhole(t *testing.T) {
 	}
 }
 
+// TestEntriesKeepTheirKeys: entries of a list with keys come through as they are, capitals and all, from wherever.
+func TestEntriesKeepTheirKeys(t *testing.T) {
+	path := writeConfig(t, "volumes: [a=/srv/a]\nstate: /state\ntranslators:\n  - kind: readonly\n    name: Top\n    clients: [10.0.0.0/8, 192.0.2.1]\n  - '{kind: readonly}'\n")
+	want := "{kind: \"readonly\", name: \"Top\", clients: [\"10.0.0.0/8\",\"192.0.2.1\"]}"
+	for _, args := range [][]string{{"--config", path}, {"--volume", "a=/srv/a", "--translator", want, "--translator", "{kind: readonly}"}} {
+		got := sheaf(t, append([]string{"config", "print"}, args...)...)
+		if !strings.Contains(got.out, want) || !strings.Contains(got.out, `{kind: "readonly"}`) {
+			t.Errorf("exit code %d, %s%s", got.code, got.out, got.err)
+		}
+	}
+}
+
 // TestConfigurationMistakes has each mistake in one place and wants its sentence.
 func TestConfigurationMistakes(t *testing.T) {
 	const good = "state: /state\nvolumes: [a=/srv/a]\n"
@@ -271,6 +283,13 @@ func TestConfigurationMistakes(t *testing.T) {
 		{"pattern with a slash", good + "hide: ['a/b']\n", nil, []string{`hide: "a/b" is no pattern for a name`}},
 		{"bad export", good, []string{"--export", "/ 10.0.0.1(frobnicate)"}, []string{"exports: ", "frobnicate", "(from --export)"}},
 		{"export without a path", good + "exports: ['10.0.0.1(rw)']\n", nil, []string{"exports: ", "sheaf.yaml:3"}},
+		{"unknown kind", good + "translators:\n  - kind: readonly\n  - kind: rot13\n    x: 1\n", nil, []string{`translators: entry 2 (rot13): there is no kind "rot13"; the kinds are `, "sheaf.yaml:5)"}},
+		{"unknown option", good + "translators:\n\n  - {kind: readonly, client: '*'}\n", nil, []string{`entry 1 (readonly): client: there is no such option; the options are clients`, "sheaf.yaml:5)"}},
+		{"bad option", good, []string{"--translator", "{kind: readonly, clients: [all]}"}, []string{`entry 1 (readonly): clients: "all" is no address and no network`, "(from --translator)"}},
+		{"translator without a kind", good + "translators: [{clients: []}]\n", nil, []string{"translators: entry 1: want a kind", "sheaf.yaml:3"}},
+		{"translator as a word", good + "translators: [readonly]\n", nil, []string{`translators: entry 1: "readonly": `}},
+		{"translator with keys that are none", good + "translators: [{kind: readonly, clients: {1: 2}}]\n", nil, []string{"line 3: ", "keys that are not texts"}},
+		{"translators not a list", good + "translators: {kind: readonly}\n", nil, []string{"translators: want a list of '{kind: KIND, ...}'"}},
 		{"unknown flag", good, []string{"--volumes", "a=/x"}, []string{"unknown flag: --volumes; see sheaf config print --help"}},
 		{"too many arguments", good, []string{"extra"}, []string{`sheaf config print takes no argument, and got "extra"; see sheaf config print --help`}},
 	} {

@@ -23,8 +23,9 @@ func newServe(io *streams) *cobra.Command {
 		Long: `Serve opens the volumes, listens, prints one line with the word "ready" and the
 command that mounts the share, and serves until SIGTERM or SIGINT. Then it stops
 accepting, finishes what is in flight, flushes and closes; a second signal ends it
-at once. SIGHUP reads the configuration again: exports and the log level change, a
-bad configuration is refused whole, and what needs a restart is named in the log.
+at once. SIGHUP reads the configuration again: exports, translators and the log level
+change, a bad configuration is refused whole, and what needs a restart is named in the
+log.
 
 A server that does not run as root can act only as its own user: every caller is
 squashed to that.
@@ -128,6 +129,7 @@ func (s *server) reload(ctx context.Context) {
 	changed, restart := s.cfg.Differences(&cfg)
 	s.level.Set(cfg.LogLevel)
 	s.cfg.LogLevel, s.cfg.Exports, s.cfg.ShutdownTimeout = cfg.LogLevel, cfg.Exports, cfg.ShutdownTimeout
+	s.cfg.Translators = cfg.Translators
 	s.log.Info("configuration read again", "op", "reload", "changed", changed)
 	if len(restart) > 0 {
 		s.log.Warn("some settings take effect only when the server is started again", "op", "reload", "settings", restart)

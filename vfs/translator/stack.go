@@ -81,30 +81,58 @@ func newGeneration(top vfs.FS, layers []*instance) *generation {
 // Load exchanges the layers for those that specs say, from the top down. On an error nothing changes.
 // It does not wait for calls that are under way.
 func (s *Stack) Load(ctx context.Context, specs []Spec) error {
-	all, err := plans(s.kinds, specs)
+	c, err := s.Prepare(ctx, specs)
 	if err != nil {
 		return err
 	}
-	s.loading.Lock()
-	defer s.loading.Unlock()
-	if s.closed {
-		return errors.New("the stack is closed")
-	}
-	old := s.now.Load()
-	g, err := s.build(ctx, all, old)
-	if err != nil {
-		return err
-	}
-	if slices.Equal(g.layers, old.layers) {
-		return nil
-	}
-	s.swap(g)
-	s.retire(old)
+	c.Commit()
 	return nil
 }
 
+// Change is a generation that is built and not yet in force. Until Commit or Discard no other can be made.
+type Change struct {
+	s    *Stack
+	next *generation
+	made []*instance // for it, from the bottom up
+}
+
+// Prepare does of Load what can fail. Either Commit or Discard must be called, once.
+func (s *Stack) Prepare(ctx context.Context, specs []Spec) (*Change, error) {
+	all, err := plans(s.kinds, specs)
+	if err != nil {
+		return nil, err
+	}
+	s.loading.Lock()
+	if s.closed {
+		err = errors.New("the stack is closed")
+	} else if c, berr := s.build(ctx, all, s.now.Load()); berr == nil {
+		return c, nil
+	} else {
+		err = berr
+	}
+	s.loading.Unlock()
+	return nil, err
+}
+
+// Commit puts the layers in force.
+func (c *Change) Commit() {
+	defer c.s.loading.Unlock()
+	old := c.s.now.Load()
+	if slices.Equal(c.next.layers, old.layers) {
+		return
+	}
+	c.s.swap(c.next)
+	c.s.retire(old)
+}
+
+// Discard leaves the layers as they are.
+func (c *Change) Discard() {
+	defer c.s.loading.Unlock()
+	closeAll(c.made)
+}
+
 // build makes a generation of plans, with the lowest layers of old as far as they are the same.
-func (s *Stack) build(ctx context.Context, all []plan, old *generation) (*generation, error) {
+func (s *Stack) build(ctx context.Context, all []plan, old *generation) (*Change, error) {
 	layers, top, kept := make([]*instance, len(all)), s.bottom, true
 	var made []*instance
 	for i := len(all) - 1; i >= 0; i-- {
@@ -124,7 +152,7 @@ func (s *Stack) build(ctx context.Context, all []plan, old *generation) (*genera
 		made = append(made, layers[i])
 		top = l.FS
 	}
-	return newGeneration(top, layers), nil
+	return &Change{s, newGeneration(top, layers), made}, nil
 }
 
 // closeAll closes layers, given from the bottom up, from the top down.

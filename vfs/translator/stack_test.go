@@ -148,6 +148,12 @@ func TestStackReload(t *testing.T) {
 				t.Errorf("%v: %s, want %s", step.specs, got, step.want)
 			}
 		}
+		c, err := s.Prepare(t.Context(), specs("b", "a"))
+		must(t, err)
+		c.Discard()
+		if got := a.since(); got != "+b -b" {
+			t.Errorf("prepared and discarded: %s", got)
+		}
 		if err := s.Close(t.Context()); err != nil || a.since() != "-a" {
 			t.Errorf("closed: %v", err)
 		}

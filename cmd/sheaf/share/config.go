@@ -12,25 +12,28 @@ import (
 	"strings"
 	"time"
 
+	"sheaf/vfs/translator"
 	"sheaf/vfs/union"
 )
 
 // Config says what to serve and how. [Defaults] is where to begin; the meaning,
 // unit and default of each field is in [Settings], under the key named here.
 type Config struct {
-	State     string   // state
-	Listen    string   // listen
-	Engine    string   // engine: EngineNative or EngineGoNFS
-	Adopt     bool     // adopt
-	Volumes   []Volume // volumes, in volume order
-	Exports   []string // exports, lines of exports(5); none: this host only
-	Hide      []string // hide, patterns of path.Match
-	Lookups   string   // lookups
-	Trust     time.Duration
-	Watch     string        // watch, a local.WatchMode
-	Watched   time.Duration // trust-watched
-	WatchDirs int64         // watch-directories; 0: half of what the system allows
-	LogLevel  slog.Level
+	State   string   // state
+	Listen  string   // listen
+	Engine  string   // engine: EngineNative or EngineGoNFS
+	Adopt   bool     // adopt
+	Volumes []Volume // volumes, in volume order
+	Exports []string // exports, lines of exports(5); none: this host only
+	Hide    []string // hide, patterns of path.Match
+	// Translators are the layers over the share, from the top.
+	Translators []translator.Spec
+	Lookups     string // lookups
+	Trust       time.Duration
+	Watch       string        // watch, a local.WatchMode
+	Watched     time.Duration // trust-watched
+	WatchDirs   int64         // watch-directories; 0: half of what the system allows
+	LogLevel    slog.Level
 	// LogFormat is "text" or "json".
 	LogFormat string
 
@@ -88,6 +91,7 @@ func Defaults() Config {
 // A ConfigError is one mistake in a configuration.
 type ConfigError struct {
 	Key     string // the setting; empty: the configuration as a whole
+	Entry   int    // of a list, from 1; 0: the setting as a whole
 	Problem string // what is wrong, with the value
 	Do      string // what to do about it; may be empty
 	Source  string // where the value came from; may be empty
@@ -154,6 +158,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	errs = append(errs, c.checkLimits()...)
+	errs = append(errs, c.checkTranslators()...)
 	return errors.Join(errs...)
 }
 

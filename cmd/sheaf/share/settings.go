@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sheaf/vfs"
+	"sheaf/vfs/translator"
 	"sheaf/vfs/volume/local"
 )
 
@@ -42,6 +43,7 @@ type Setting struct {
 	Grain   int64  // what values are a multiple of; 0: anything
 	Value   string // how help texts call the value
 	Help    string // what it means, in sentences
+	Entries bool   // the entries of a list have keys, and are texts in YAML elsewhere than in the file
 	Reload  bool   // a change takes effect when the configuration is read again
 
 	def   func() []string
@@ -93,6 +95,11 @@ var Settings = []*Setting{
 		Key: "engine", Flag: "engine", Kind: KindChoice, Choices: []string{EngineNative, EngineGoNFS},
 		Help: "Which NFS server answers. native is the one that keeps the promises; go-nfs is the stock library, for comparison only.",
 		def:  fixed(EngineNative), field: func(c *Config) any { return &c.Engine },
+	},
+	{
+		Key: "translators", Flag: "translator", Kind: KindList, Value: "'{kind: KIND, ...}'", Entries: true, Reload: true,
+		Help: "Layers between NFS and the volumes, from the top, next to NFS, down. An entry has a kind, a name where there are several of a kind, and the kind's options: " + kindHelp(),
+		def:  fixed(), field: func(c *Config) any { return &c.Translators },
 	},
 	{
 		Key: "hide", Flag: "hide", Kind: KindList, Value: "PATTERN",
@@ -285,6 +292,12 @@ func (s *Setting) Get(c *Config) []string {
 			all = append(all, v.String())
 		}
 		return all
+	case *[]translator.Spec:
+		var all []string
+		for i := range *p {
+			all = append(all, (*p)[i].String())
+		}
+		return all
 	default:
 		panic(fmt.Sprintf("share: setting %s has a field of type %T", s.Key, p))
 	}
@@ -299,6 +312,8 @@ func (s *Setting) Set(c *Config, values []string) error {
 		return nil
 	case *[]Volume:
 		return setVolumes(p, values)
+	case *[]translator.Spec:
+		return setSpecs(p, values)
 	}
 	if len(values) != 1 {
 		return fmt.Errorf("want one value, not %d", len(values))

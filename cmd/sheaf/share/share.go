@@ -17,6 +17,8 @@ import (
 	"sheaf/nfsd"
 	"sheaf/nfsd/rpc"
 	"sheaf/vfs"
+	"sheaf/vfs/translator"
+	"sheaf/vfs/translator/kinds"
 	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
 )
@@ -42,8 +44,9 @@ type Share struct {
 	id      identity
 	index   *meta.Store
 	union   *union.Union
-	engine  engine       // nil of a share that was opened for questions only
-	listen  net.Listener // of engine
+	stack   *translator.Stack // over union; what is served
+	engine  engine            // nil of a share that was opened for questions only
+	listen  net.Listener      // of engine
 	control *control
 
 	mu      sync.Mutex // guards exports, and orders Reloads
@@ -151,8 +154,11 @@ func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err e
 	if s.id, err = parseIdentity(&s.members.common); err != nil {
 		return err
 	}
-	s.union, err = union.Open(ctx, s.unionOptions())
-	return err
+	if s.union, err = union.Open(ctx, s.unionOptions()); err != nil {
+		return err
+	}
+	s.stack = translator.NewStack(s.union, kinds.All(), s.log)
+	return nil
 }
 
 func (s *Share) unionOptions() union.Options {
@@ -191,6 +197,9 @@ func (s *Share) unionOptions() union.Options {
 func (s *Share) start(ctx context.Context) (err error) {
 	warnAboutFiles(&s.cfg, s.log)
 	s.sayWeaknesses()
+	if err := s.stack.Load(ctx, s.cfg.Translators); err != nil {
+		return translatorMistake(err)
+	}
 	if s.engine, err = s.newEngine(ctx); err != nil {
 		return err
 	}
@@ -203,7 +212,7 @@ func (s *Share) newEngine(ctx context.Context) (engine, error) {
 	if s.cfg.Engine == EngineGoNFS {
 		return s.newStock(ctx)
 	}
-	srv, err := nfsd.New(ctx, s.union, nfsd.Options{
+	srv, err := nfsd.New(ctx, s.stack, nfsd.Options{
 		Exports:     s.exports,
 		HandleKey:   s.id.key,
 		FSID:        s.id.fsid,
@@ -251,7 +260,7 @@ func (n native) Traffic() *Traffic {
 // Serve serves until Shutdown, and returns nil then, or why it could not go on.
 func (s *Share) Serve() error { return s.engine.Serve(s.listen) }
 
-// Reload takes the exports of cfg. On an error nothing changes. What else
+// Reload takes the exports and the translators of cfg. On an error nothing changes. What else
 // differs takes effect when the share is opened again, see [Config.Differences].
 func (s *Share) Reload(ctx context.Context, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
@@ -265,9 +274,15 @@ func (s *Share) Reload(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	layers, err := s.stack.Prepare(ctx, cfg.Translators)
+	if err != nil {
+		return translatorMistake(err)
+	}
 	if err := s.engine.Reload(ctx, x); err != nil {
+		layers.Discard()
 		return err
 	}
+	layers.Commit()
 	s.exports = x
 	return nil
 }
@@ -275,8 +290,8 @@ func (s *Share) Reload(ctx context.Context, cfg Config) error {
 // Addr is where the share is served.
 func (s *Share) Addr() net.Addr { return s.listen.Addr() }
 
-// FS is the share itself, for programs that serve it in another way.
-func (s *Share) FS() vfs.FS { return s.union }
+// FS is the share itself with its translators, for programs that serve it in another way.
+func (s *Share) FS() vfs.FS { return s.stack }
 
 // MountCommand is the command that mounts the first export on a Linux client.
 func (s *Share) MountCommand() string {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"sheaf/vfs"
+	"sheaf/vfs/translator"
 	"sheaf/vfs/union"
 	"sheaf/vfs/volume/local"
 )
@@ -284,6 +286,52 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	if strings.Join(changed, " ") != "exports trust" || strings.Join(restart, " ") != "trust" {
 		t.Errorf("changed %v, of that with a restart %v", changed, restart)
 	}
+}
+
+// TestReloadTranslators exchanges the layers of a share that is served: all or nothing.
+func TestReloadTranslators(t *testing.T) {
+	c := shareConfig(t, tempDir(t), "a")
+	s := start(t, c)
+	made := 0
+	try := func(what string, want vfs.Status) {
+		t.Helper()
+		root, err := s.FS().Root(t.Context(), vfs.Superuser)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made++
+		_, _, err = s.FS().Make(t.Context(), vfs.Superuser, root.Node, vfs.MustName(fmt.Sprint(made)), &vfs.How{Type: vfs.Directory})
+		if vfs.StatusOf(err) != want {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	try("without layers", vfs.OK)
+	layered := c
+	layered.Translators = []translator.Spec{{Kind: "readonly"}}
+	if err := s.Reload(t.Context(), layered); err != nil {
+		t.Fatal(err)
+	}
+	try("read-only", vfs.ROFS)
+
+	bad := c
+	bad.Translators = []translator.Spec{{Kind: "readonly"}, {Kind: "readonly", Options: map[string]any{"x": 1}}}
+	err := s.Reload(t.Context(), bad)
+	wantError(t, err, "translators: entry 2 (readonly): x: there is no such option", "translators: entry 2 (readonly): another layer has that name")
+	if !IsConfig(err) {
+		t.Errorf("%v is no mistake of the configuration", err)
+	}
+	bad.Translators, bad.Exports = nil, []string{"/ 10.0.0.1(frobnicate)"}
+	if err := s.Reload(t.Context(), bad); err == nil {
+		t.Error("bad exports are taken")
+	}
+	try("after bad configurations", vfs.ROFS)
+	if changed, restart := c.Differences(&layered); strings.Join(changed, " ") != "translators" || len(restart) > 0 {
+		t.Errorf("changed %v, of that with a restart %v", changed, restart)
+	}
+	if err := s.Reload(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	try("without layers again", vfs.OK)
 }
 
 func TestDefaultExportIsThisHost(t *testing.T) {

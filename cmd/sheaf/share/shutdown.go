@@ -13,12 +13,13 @@ import (
 // does not stop (TimeoutStopSec, 90 s) is not needed.
 type closing struct {
 	control time.Duration // questions under way at the control socket
+	layers  time.Duration // translators, once no call is in them
 	flush   time.Duration // what was written and not committed; clients have it still, and send it again
 	index   time.Duration // rows that are queued, a table of what is in memory
 	volumes time.Duration // all at once
 }
 
-var closingLimits = closing{control: 2 * time.Second, flush: 20 * time.Second, index: 10 * time.Second, volumes: 5 * time.Second}
+var closingLimits = closing{control: 2 * time.Second, layers: 5 * time.Second, flush: 20 * time.Second, index: 10 * time.Second, volumes: 5 * time.Second}
 
 // Shutdown stops accepting, lets the calls in flight finish, flushes and closes. When ctx ends
 // first it goes on with what can be closed while calls hang in a volume: the next start does not
@@ -40,6 +41,9 @@ func (s *Share) Close() error { return s.close(true) }
 func (s *Share) close(quiet bool) error {
 	limits := s.opt.closing
 	errs := []error{s.closeDoors(limits)}
+	if s.stack != nil && quiet {
+		errs = append(errs, s.closeLayers(limits))
+	}
 	if s.union != nil && quiet {
 		err := bounded(limits.flush, "flush what was written", s.union.Close)
 		quiet = !errors.Is(err, errHangs)
@@ -71,6 +75,13 @@ func (s *Share) closeDoors(limits *closing) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// closeLayers ends what translators do in the background.
+func (s *Share) closeLayers(limits *closing) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limits.layers)
+	defer cancel()
+	return s.stack.Close(ctx)
 }
 
 // closeIndex closes the index; if something may still change what it says, so that the next start does

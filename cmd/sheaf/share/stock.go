@@ -27,7 +27,7 @@ func (s *Share) newStock(ctx context.Context) (engine, error) {
 	}
 	x := new(atomic.Pointer[nfsd.Exports])
 	x.Store(s.exports)
-	srv, err := gonfs.New(ctx, s.union, gonfs.Options{
+	srv, err := gonfs.New(ctx, s.stack, gonfs.Options{
 		Key:   s.id.key,
 		Who:   &vfs.Who{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		Mount: func(client netip.Addr, path string) error { return mayMount(x.Load(), client, path) },

@@ -1,0 +1,89 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"sheaf/vfs/translator"
+	"sheaf/vfs/translator/kinds"
+)
+
+// kindHelp is what each kind of layer does, for the reference.
+func kindHelp() string {
+	var all []string
+	for _, k := range kinds.All() {
+		all = append(all, k.Name+": "+k.Help)
+	}
+	return strings.Join(all, " ")
+}
+
+// setSpecs reads entries of translators, each a text in YAML or JSON.
+func setSpecs(p *[]translator.Spec, values []string) error {
+	all := make([]translator.Spec, 0, len(values))
+	var errs []error
+	for i, text := range values {
+		entry, err := parseEntry(text)
+		if err == nil {
+			var s translator.Spec
+			if s, err = translator.ParseSpec(entry); err == nil {
+				all = append(all, s)
+			}
+		}
+		if err != nil {
+			errs = append(errs, &entryError{i, err})
+		}
+	}
+	*p = all
+	return errors.Join(errs...)
+}
+
+// parseEntry reads an entry of a list that has keys.
+func parseEntry(text string) (map[string]any, error) {
+	var entry map[string]any
+	if err := yaml.Unmarshal([]byte(text), &entry); err != nil {
+		return nil, fmt.Errorf("%q: %w", text, err)
+	}
+	if entry == nil {
+		return nil, fmt.Errorf("%q: want keys and values, such as {kind: readonly}", text)
+	}
+	return entry, nil
+}
+
+// entryError is a mistake in one entry of a list.
+type entryError struct {
+	entry int // from 0
+	err   error
+}
+
+func (e *entryError) Error() string { return fmt.Sprintf("entry %d: %v", e.entry+1, e.err) }
+
+func (e *entryError) Unwrap() error { return e.err }
+
+// checkTranslators finds mistakes in the layers.
+func (c *Config) checkTranslators() []error {
+	err := translator.Check(kinds.All(), c.Translators)
+	if err == nil {
+		return nil
+	}
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what errors.Join made
+		all = joined.Unwrap()
+	}
+	var errs []error
+	for _, err := range all {
+		errs = append(errs, translatorMistake(err))
+	}
+	return errs
+}
+
+// translatorMistake is err as a mistake in the configuration.
+func translatorMistake(err error) error {
+	e := &ConfigError{Key: "translators", Problem: err.Error()}
+	if at, ok := errors.AsType[*translator.SpecError](err); ok {
+		e.Entry = at.Entry + 1
+	}
+	return e
+}
