@@ -29,7 +29,7 @@ type plain struct {
 // made is what it did.
 type made struct {
 	files, fsyncs int
-	wall          time.Duration
+	cpu, wall     time.Duration
 }
 
 // measure runs the child self in empty directories.
@@ -50,7 +50,7 @@ func (p *plain) measure(self string, threads int) (m made, err error) {
 	if err != nil {
 		return m, err
 	}
-	if _, err = fmt.Sscan(string(out), &m.files, &m.fsyncs, &m.wall); err != nil {
+	if _, err = fmt.Sscan(string(out), &m.files, &m.fsyncs, &m.cpu, &m.wall); err != nil {
 		err = fmt.Errorf("plain program said %q: %w", out, err)
 	}
 	return m, err
@@ -73,7 +73,7 @@ func runPlain(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, m.files, m.fsyncs, int64(m.wall))
+	_, err = fmt.Fprintln(out, m.files, m.fsyncs, int64(m.cpu), int64(m.wall))
 	return err
 }
 
@@ -88,6 +88,10 @@ func (p *plain) create(dirs []string, threads int) (m made, err error) {
 	}
 	var next, files, fsyncs atomic.Int64
 	errs := make([]error, threads)
+	before, err := cpuTime(os.Getpid())
+	if err != nil {
+		return m, err
+	}
 	begin := time.Now()
 	var wg sync.WaitGroup
 	for t := range threads {
@@ -105,7 +109,9 @@ func (p *plain) create(dirs []string, threads int) (m made, err error) {
 		})
 	}
 	wg.Wait()
-	return made{int(files.Load()), int(fsyncs.Load()), time.Since(begin)}, errors.Join(errs...)
+	wall := time.Since(begin)
+	after, err := cpuTime(os.Getpid())
+	return made{int(files.Load()), int(fsyncs.Load()), after - before, wall}, errors.Join(append(errs, err)...)
 }
 
 // createOne is what a server must ask of the host for a CREATE: whether the name is free, the
