@@ -288,18 +288,19 @@ func (d *dir) Create(_ context.Context, name vfs.Name, n *volume.New) (volume.Fi
 		return fail(d.refuseHidden("create", name))
 	}
 	inherits := d.inherits()
-	r, named, err := d.newFile(name)
+	r, named, err := d.newFile(name, n.Mode)
 	if err != nil {
 		return fail(err)
 	}
 	if err = d.v.statFd(r.fd, &r.st); err == nil {
-		err = d.v.birth(&r, n, inherits)
+		err = d.v.endow(&r, n, inherits)
 	}
 	if err == nil && !named {
-		if err = d.v.linkRef(&r, d.fd, name.String()); err == nil {
-			err = d.v.restat(&r)
-			named = true
-		}
+		err = d.v.linkRef(&r, d.fd, name.String())
+		named = err == nil
+	}
+	if err == nil {
+		err = d.v.restat(&r)
 	}
 	if err != nil {
 		if named {
@@ -312,11 +313,11 @@ func (d *dir) Create(_ context.Context, name vfs.Name, n *volume.New) (volume.Fi
 	return &file{v: d.v, fd: r.fd, label: name.String()}, r.st, d.v.identity(&r), nil
 }
 
-// newFile is an empty file that nobody else may open: without a name where the host can do that, else named, and a
-// kill before it has its attributes leaves it so.
-func (d *dir) newFile(name vfs.Name) (r ref, named bool, err error) {
+// newFile is an empty file that nobody else can open: without a name where the host can do that, and of the mode then, but for
+// what the umask takes; else named, its owner's alone, and a kill before it has its attributes leaves it so.
+func (d *dir) newFile(name vfs.Name, mode uint32) (r ref, named bool, err error) {
 	if !d.v.named.Load() {
-		r.fd, err = openNameless(d.fd)
+		r.fd, err = openNameless(d.fd, mode&permBits)
 		switch err {
 		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EISDIR, unix.EINVAL: // by the file system, the host, and its kernel before 3.11
 			d.v.named.Store(true)
@@ -335,6 +336,9 @@ func (d *dir) newFile(name vfs.Name) (r ref, named bool, err error) {
 	}
 	return r, true, err
 }
+
+// permBits of a mode can be given to open(2) without harm whoever owns the file at first: no set-id bits.
+const permBits = 0o777
 
 // takeBack removes what was made and could not be given its attributes, if it
 // still has its name.

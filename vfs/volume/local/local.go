@@ -41,6 +41,7 @@ type Volume struct {
 	watch     WatchMode
 	watchMost int
 	named     atomic.Bool // files are made under their names: the host has refused to make one without
+	byMagic   atomic.Bool // links are made by a path of /proc: the host has refused to make one of a descriptor alone
 
 	mu     sync.Mutex // guards marker and its file
 	marker volume.Marker

@@ -91,10 +91,16 @@ func timespec(now, to bool, t vfs.Time) unix.Timespec {
 // noID is what chown(2) takes for "leave it": nobody's uid or gid.
 const noID = ^uint32(0)
 
-// birth gives a new object behind r what n wants: owner, mark, ACLs, mode,
-// times, each only after what would undo it. r.st is as it was made, and as it
-// has become afterwards.
+// birth gives a new object behind r what n wants. r.st is as it was made, and as it has become afterwards.
 func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
+	if err := v.endow(r, n, inherits); err != nil {
+		return err
+	}
+	return v.restat(r)
+}
+
+// endow is birth without a look at the result: owner, mark, ACLs, mode, times, each only after what would undo it.
+func (v *Volume) endow(r *ref, n *volume.New, inherits bool) error {
 	if n.UID == noID || n.GID == noID { // chown(2) would leave the object ours, set-id bits and all
 		return unix.EINVAL
 	}
@@ -129,11 +135,9 @@ func (v *Volume) birth(r *ref, n *volume.New, inherits bool) error {
 	}
 	if n.Times {
 		set := vfs.SetAttr{Mask: vfs.SetAtime | vfs.SetMtime, Atime: n.Atime, Mtime: n.Mtime}
-		if err := v.setAttr(r, &set); err != nil {
-			return err
-		}
+		return v.setAttr(r, &set)
 	}
-	return v.restat(r)
+	return nil
 }
 
 // linked makes what is said of an object that was just made true of that moment: another process may have taken its name

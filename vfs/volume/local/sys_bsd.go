@@ -178,7 +178,7 @@ func (r *ref) utimes(ts *[2]unix.Timespec) error {
 }
 
 // openNameless: these hosts have no files without a name.
-func openNameless(int) (int, error) { return -1, unix.ENOSYS }
+func openNameless(int, uint32) (int, error) { return -1, unix.ENOSYS }
 
 // linkRef gives the object a further name, after another look at what has the old one.
 func (v *Volume) linkRef(r *ref, dirfd int, name string) error {
