@@ -660,7 +660,7 @@ func (u *Union) aclFor(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, erro
 }
 
 // aclsOf is n's lists. They are read again when the ctime of the copy that has them has
-// moved (setxattr(2) moves it).
+// moved (setxattr(2) moves it) by more than changes of names that are ours (keepACLs).
 func (u *Union) aclsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, error) {
 	if acls, ok := u.peekACLs(n); ok {
 		return acls, nil
@@ -669,7 +669,7 @@ func (u *Union) aclsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, erro
 		return vfs.ACLs{}, vfs.Again
 	}
 	n.mu.Lock()
-	v, changes := n.aclVolume(u.online()), n.changes
+	v, changes, at := n.aclVolume(u.online()), n.changes, u.now()
 	var asOf vfs.Time
 	if c := n.copyOn(v); c != nil {
 		asOf = c.ctime
@@ -681,7 +681,7 @@ func (u *Union) aclsOf(ctx context.Context, w *vfs.Who, n *node) (vfs.ACLs, erro
 	}
 	n.mu.Lock()
 	if n.changes == changes {
-		n.acls, n.aclTime = &acls, asOf
+		n.acls, n.aclTime, n.aclMoved, n.aclAt = &acls, asOf, false, at
 	}
 	n.mu.Unlock()
 	return acls, nil
@@ -709,10 +709,30 @@ func (u *Union) heldACLs(n *node) (vfs.ACLs, bool) {
 	if n.typ == vfs.Symlink || c == nil || !u.vol(v).can().ACLs {
 		return vfs.ACLs{}, true
 	}
-	if n.acls != nil && n.aclTime == c.ctime {
-		return *n.acls, true
+	if n.acls == nil || n.aclTime != c.ctime {
+		return vfs.ACLs{}, false
 	}
-	return vfs.ACLs{}, false
+	if n.aclMoved && (u.now()-n.aclAt >= u.trust || n.aclAt <= n.doubts.attrs) {
+		return vfs.ACLs{}, false
+	}
+	return *n.acls, true
+}
+
+// aclsStand reports whether n's lists are known as of what its copy told last. Needs n.mu.
+func (u *Union) aclsStand(n *node) bool {
+	c := n.copyOn(n.aclVolume(u.online()))
+	return n.acls != nil && c != nil && n.aclTime == c.ctime
+}
+
+// keepACLs has the lists of a directory stand over a change of its names that we made, which has moved its ctime: they were
+// those of the copy right before (aclStay). What another process set meanwhile is seen after trust, as a mode is that memory tells.
+func (u *Union) keepACLs(n *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.copyOn(n.aclVolume(u.online()))
+	if n.aclStay && n.acls != nil && c != nil && n.aclTime != c.ctime {
+		n.aclTime, n.aclMoved = c.ctime, true
+	}
 }
 
 // readACLs asks volume v.

@@ -48,6 +48,9 @@ func (u *Union) lookBefore(ctx context.Context, d *node, hs handles, since int64
 			return err
 		}
 	}
+	d.mu.Lock()
+	d.aclStay = u.aclsStand(d)
+	d.mu.Unlock()
 	ch.Before, ch.HasBefore, ch.After, ch.HasAfter = a.Pre(), true, a, true
 	return nil
 }
@@ -140,6 +143,9 @@ func (u *Union) afterNames(ctx context.Context, d *node, ch *vfs.Change, hs hand
 		}
 		a, err = u.refreshOn(ctx, d, hs)
 		d.changed(ch, a, err, true)
+	}
+	if ch.HasAfter {
+		u.keepACLs(d)
 	}
 	d.moveMtime(ch)
 }

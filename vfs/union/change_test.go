@@ -95,6 +95,70 @@ func TestOnlyTheChangedCopyIsAsked(t *testing.T) {
 	})
 }
 
+// TestOwnChangesKeepACLs: changes of ours move the ctime of a directory, which is no reason to read its lists again; what another
+// process does to them is seen, also where it comes between our looks at the directory before and after a change of
+// ours.
+func TestOwnChangesKeepACLs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var read atomic.Int64
+		var between atomic.Pointer[func()] // called once, right before a file is made
+		s, d := wideShare(t, 1, func(_ int, o *volumetest.Options) {
+			o.Fault = func(op string, _ int) error {
+				switch op {
+				case "acls":
+					read.Add(1)
+				case "create":
+					if f := between.Swap(nil); f != nil {
+						(*f)()
+					}
+				}
+				return nil
+			}
+		})
+		s.warm(t, d)
+		dir := onVolume(t, s.mems[0], "d")
+		lists := func(id uint32) vfs.ACLs {
+			return vfs.ACLs{Access: vfs.ACL{{Tag: vfs.ACLUserObj, Perm: 7}, {Tag: vfs.ACLUser, ID: id, Perm: 7}, {Tag: vfs.ACLGroupObj, Perm: 5}, {Tag: vfs.ACLMask, Perm: 7}, {Tag: vfs.ACLOther}}}
+		}
+		told := func() uint32 {
+			acls, _, err := s.u.GetACL(t.Context(), who, d)
+			must(t, err)
+			if len(acls.Access) != 5 {
+				return 0
+			}
+			return acls.Access[1].ID
+		}
+		must(t, dir.SetACLs(t.Context(), lists(5)))
+		time.Sleep(DefaultTrust)
+		s.mk(t, d, "first", vfs.Regular)
+		if got := told(); got != 5 {
+			t.Fatalf("the list is of user %d, want 5", got)
+		}
+		before := read.Load()
+		for i := range 10 {
+			s.mk(t, d, fmt.Sprintf("new%d", i), vfs.Regular)
+			must(t, rename(t, s, d, fmt.Sprintf("new%d", i), d, "other"))
+			_, err := s.u.Remove(t.Context(), who, d, vfs.MustName("other"))
+			must(t, err)
+		}
+		if n := read.Load() - before; n > 0 {
+			t.Errorf("the lists were read %d times for 30 changes of ours", n)
+		}
+		must(t, dir.SetACLs(t.Context(), lists(6)))
+		s.mk(t, d, "second", vfs.Regular) // looks at the directory, and sees that its ctime is not ours
+		if got := told(); got != 6 {
+			t.Errorf("after another process's change the list is of user %d, want 6", got)
+		}
+		f := func() { must(t, dir.SetACLs(t.Context(), lists(7))) }
+		between.Store(&f)
+		s.mk(t, d, "third", vfs.Regular)
+		time.Sleep(DefaultTrust)
+		if got := told(); got != 7 {
+			t.Errorf("trust after a change in the midst of ours the list is of user %d, want 7", got)
+		}
+	})
+}
+
 // TestForeignChangeOfAnotherCopyShows changes a copy behind our back while we change another all the time:
 // within trust the times move beyond those of our own changes, and the name is there.
 func TestForeignChangeOfAnotherCopyShows(t *testing.T) {

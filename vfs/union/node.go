@@ -29,8 +29,11 @@ type node struct {
 	attr   vfs.Attr // logical; valid if attrAt is not 0
 	attrAt int64    // when the volume was last asked; of a directory, every copy of it
 
-	acls    *vfs.ACLs // as of aclTime
-	aclTime vfs.Time  // physical ctime of copies[0] that acls were read at
+	acls     *vfs.ACLs // as of aclTime
+	aclTime  vfs.Time  // physical ctime of the copy that has them, at which acls were read, or to which changes of ours moved it
+	aclMoved bool      // these did: acls are believed for trust from aclAt
+	aclAt    int64     // when acls were read
+	aclStay  bool      // for the change of names that is under way: acls were those of the copy before
 
 	copies []copyOf // in volume order for directories; else exactly one
 	places []place  // a directory has one, the root none; else the names that are known
