@@ -357,7 +357,7 @@ func (u *Union) loseCopies(n *node, lost volset, was func(v int) volume.Identity
 		n.home = kept[0].vol
 	}
 	u.forgetNames(n)
-	n.attrAt = 0
+	n.attrAt, n.copiesAt = 0, 0 // who removed it may have made another
 	n.mu.Unlock()
 	u.rekey(n, gone)
 	u.tell(vfs.Event{Kind: vfs.ForgetNode, Node: n.id})

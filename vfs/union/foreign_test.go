@@ -146,6 +146,53 @@ func TestMadeWhileListed(t *testing.T) {
 	})
 }
 
+// TestForeignCopyReplaced lets another process remove one copy of a directory and make it anew, with a name in it. Who
+// finds the old copy gone knows no better where copies are than before: what the new one holds shows after trust.
+func TestForeignCopyReplaced(t *testing.T) {
+	for _, mode := range []Lookups{LookupFull, LookupNames, LookupOff} {
+		for _, first := range []string{"look up", "list", "stat"} {
+			t.Run(fmt.Sprintf("%v, %s", mode, first), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := memShare(t, 2, nil)
+					s.opt.Lookups = mode
+					s.open(t)
+					for i := range s.mems {
+						plant(t, onVolume(t, s.mems[i]), "d", vfs.Directory)
+					}
+					d := s.path(t, "d")
+					s.list(t, d.Node)
+
+					stat := func() {
+						if _, err := s.u.GetAttr(t.Context(), who, d.Node); err != nil {
+							t.Fatal(err)
+						}
+					}
+					time.Sleep(pastTrust)
+					stat()
+					top := onVolume(t, s.mems[1])
+					must(t, top.Rmdir(t.Context(), vfs.MustName("d")))
+					plant(t, top, "d", vfs.Directory)
+					plant(t, onVolume(t, s.mems[1], "d"), "z", vfs.Regular)
+					time.Sleep(DefaultTrust - time.Millisecond) // the attributes are believed still
+					switch first {
+					case "look up":
+						s.look(t, d.Node, "y", vfs.NoEnt)
+					case "list":
+						s.list(t, d.Node)
+					case "stat":
+						stat()
+					}
+					time.Sleep(DefaultTrust / 4)
+					s.look(t, d.Node, "z", vfs.OK)
+					if got := s.list(t, d.Node); !slices.Equal(got, []string{"z"}) {
+						t.Errorf("listed %q, want z", got)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestForeignReplacement wants a new node for a new object, also under the old name and with the
 // old inode number.
 func TestForeignReplacement(t *testing.T) {

@@ -103,29 +103,34 @@ func (u *Union) fillNames(ctx context.Context, d *node) error {
 	if err := u.closedDir(ctx, d.id); err != nil {
 		return err
 	}
-	for range searches {
-		m := u.members()
-		if unknown := u.doubtfulOf(d, m.all&^m.online); unknown != 0 {
-			return u.refusal("list", unknown.first())
-		}
-		hs, err := u.dirsAt(ctx, d, m.online)
-		if err != nil {
-			return err
-		}
-		if left := d.volumes() &^ m.online; hs.set() == 0 && left != 0 {
-			return u.refusal("list", left.first())
-		}
-		again, err := u.fillFrom(ctx, d, m, hs)
-		hs.release()
-		if err != nil || !again {
-			return err
-		}
+	m := u.members()
+	if unknown := u.doubtfulOf(d, m.all&^m.online); unknown != 0 {
+		return u.refusal("list", unknown.first())
 	}
-	return &moved{d.node(), -1}
+	hs, err := u.dirsAt(ctx, d, m.online)
+	if err != nil {
+		return err
+	}
+	defer hs.release()
+	if left := d.volumes() &^ m.online; hs.set() == 0 && left != 0 {
+		return u.refusal("list", left.first())
+	}
+	if u.unsought(d) {
+		return &moved{d.node(), -1}
+	}
+	return u.fillFrom(ctx, d, m, hs)
 }
 
-// fillFrom is fillNames by open copies; again says that the set of copies changed.
-func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (again bool, err error) {
+// unsought reports whether a copy of d was lost and nobody has looked since where d has copies: then those that are
+// known do not tell what d holds. Who holds leases returns a moved.
+func (u *Union) unsought(d *node) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d != u.root && d.copiesAt == 0 && len(d.places) > 0 && !d.gone && u.online()&^d.on() != 0
+}
+
+// fillFrom is fillNames by open copies.
+func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) error {
 	u.cover(ctx, d, hs)
 	since := u.now()
 	d.mu.Lock()
@@ -133,33 +138,36 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) (
 	d.mu.Unlock()
 	stats, err := u.statDirs(ctx, hs)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if lost := lostCopies(stats, hs.set()); lost != 0 {
-		return true, u.loseCopies(d, lost, hs.identity)
+		if err := u.loseCopies(d, lost, hs.identity); err != nil {
+			return err
+		}
+		return &moved{d.node(), -1}
 	}
 	if u.stillProved(d, m, hs.set(), stats, asOf, since) {
-		return false, nil
+		return nil
 	}
 	r, err := u.recallNames(d, m, hs.set(), stats)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if r.proved == hs.set() {
 		ok, err := u.recallAll(d, m, hs.set(), stats, &r, asOf, since)
 		if ok || err != nil {
 			u.charge(0)
-			return false, err
+			return err
 		}
 		r = recalled{}
 	}
 	got, err := u.listRest(ctx, d, hs, stats, &r)
 	if err != nil {
-		return false, err
+		return err
 	}
 	err = u.adoptListing(ctx, d, m, hs.set(), got, asOf, since, true)
 	u.charge(0) // a long listing may be too much
-	return false, err
+	return err
 }
 
 // stillProved reports whether equal versions prove that the table is what the copies

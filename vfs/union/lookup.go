@@ -327,6 +327,9 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, err
 	}
 	defer hs.release()
+	if u.unsought(d) {
+		return nil, &moved{d.node(), -1}
+	}
 	u.cover(ctx, d, hs)
 	asked := u.now()
 	seen, err := u.lookAll(ctx, hs, name)
