@@ -57,8 +57,47 @@ func (s *Server) procs() []rpc.Proc {
 	for p := range procs {
 		procs[p].Name = procNames[p]
 		procs[p].Handler = s.counted(p, procs[p].Handler)
+		procs[p].Busy = s.busy(p)
 	}
 	return procs
+}
+
+// lacking is how many attributes the failure of a procedure says to be missing; below 0: it has no failure.
+var lacking = [numProcs]int{
+	nfs.NFSProcedureNull:        -1,
+	nfs.NFSProcedureGetAttr:     0,
+	nfs.NFSProcedureSetAttr:     noChange,
+	nfs.NFSProcedureLookup:      noAttr,
+	nfs.NFSProcedureAccess:      noAttr,
+	nfs.NFSProcedureReadlink:    noAttr,
+	nfs.NFSProcedureRead:        noAttr,
+	nfs.NFSProcedureWrite:       noChange,
+	nfs.NFSProcedureCreate:      noChange,
+	nfs.NFSProcedureMkDir:       noChange,
+	nfs.NFSProcedureSymlink:     noChange,
+	nfs.NFSProcedureMkNod:       noChange,
+	nfs.NFSProcedureRemove:      noChange,
+	nfs.NFSProcedureRmDir:       noChange,
+	nfs.NFSProcedureRename:      noChange2,
+	nfs.NFSProcedureLink:        noAttr + noChange,
+	nfs.NFSProcedureReadDir:     noAttr,
+	nfs.NFSProcedureReadDirPlus: noAttr,
+	nfs.NFSProcedureFSStat:      noAttr,
+	nfs.NFSProcedureFSInfo:      noAttr,
+	nfs.NFSProcedurePathConf:    noAttr,
+	nfs.NFSProcedureCommit:      noChange,
+}
+
+// busy answers calls of procedure p that are not begun because too many others hang: JUKEBOX, so that the client
+// comes again.
+func (s *Server) busy(p int) func(*rpc.Call, []byte) []byte {
+	if lacking[p] < 0 {
+		return nil
+	}
+	return func(c *rpc.Call, out []byte) []byte {
+		out, _ = s.refuse(c, out, vfs.Jukebox, lacking[p])
+		return out
+	}
 }
 
 // counted counts the calls of procedure p that h answers.

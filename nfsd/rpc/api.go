@@ -68,6 +68,10 @@ type Proc struct {
 	// Cached: the call goes through the reply cache, so that a retransmission
 	// is answered with the first reply instead of being run again.
 	Cached bool
+	// Busy appends the result that tells the client to come again later, of the call that was
+	// not begun and has no Args any more: at most SmallReply bytes. It is asked for when calls that do not end crowd the connection
+	// (Config.MaxSlow); nil: the connection is not read then.
+	Busy func(c *Call, out []byte) []byte
 	// ReplySize returns an upper bound, in bytes, of the result for these
 	// arguments, which may be garbage. It is called before the handler and
 	// reserved against the limits of bytes in flight; results of at most
@@ -199,6 +203,15 @@ type Config struct {
 	// 1,024. They are started as needed and end when idle. Connections that
 	// wait for one are served in turn.
 	MaxWorkers int
+	// SlowAfter is how long a call may run until it is set aside: it does not count any
+	// more against MaxCalls, MaxConnBytes and MaxWorkers, so that calls which wait for a
+	// disk that hangs keep no others of their connection waiting. Default 1 s.
+	SlowAfter time.Duration
+	// MaxSlow bounds the calls set aside, of all connections. Default 1,024; they hold a
+	// quarter of MaxBytes at most. Calls that find no room stay where they are, and when they have
+	// half of their connection's calls or bytes, further ones that need a worker are
+	// answered by Proc.Busy.
+	MaxSlow int
 	// ReplyCache bounds the memory of the reply cache, in bytes. Default 16 MiB.
 	ReplyCache int64
 

@@ -304,6 +304,7 @@ func (c *conn) linger() {
 // flight: who holds some has pressedShare of the time then. After Shutdown a client has
 // as much to take all that is left for it, or it could make the server end by force.
 func (c *conn) sweep(now int64, pressed bool) {
+	c.setAside(now)
 	write, read := c.s.cfg.WriteTimeout, c.s.cfg.RecordTimeout
 	if pressed && c.used.Load() > 0 {
 		write /= pressedShare

@@ -18,7 +18,11 @@ type callState struct {
 	recCharge  int64       // bytes charged for rec
 	outCharge  int64       // bytes charged for the reply
 	slot       bool        // counted in output.calls
-	nextQueued *Call       // guarded by the pool's mutex
+	since      int64       // clock when a worker began it
+	isAside    bool        // set aside (R12); guarded by output.mu, as the list is
+	prevRun    *Call
+	nextRun    *Call
+	nextQueued *Call // guarded by the pool's mutex
 }
 
 // parked holds Calls for workers.
@@ -175,6 +179,10 @@ func (c *conn) dispatch(rec []byte, own *buffer, charge int64) error {
 			return nil
 		}
 	}
+	if c.turning(call) {
+		c.turnAway(call)
+		return nil
+	}
 	return c.park(call)
 }
 
@@ -211,7 +219,11 @@ func (c *conn) prepare(call *Call, h *header) bool {
 func (c *conn) remember(call *Call) (run bool, err error) {
 	// The place is taken first, since whoever finishes the first run counts
 	// a waiter off.
-	if !c.admit(0, 1) {
+	if c.turning(call) { // it will have the place for a moment, or not at all
+		c.mu.Lock()
+		c.calls++
+		c.mu.Unlock()
+	} else if !c.admit(0, 1) {
 		return false, c.reason()
 	}
 	key := cacheKey{
@@ -220,6 +232,7 @@ func (c *conn) remember(call *Call) (run bool, err error) {
 	}
 	e, answer, reply, displaced := c.s.cache.begin(key, c)
 	if displaced != nil {
+		displaced.awaits(-1)
 		displaced.callDone()
 	}
 	switch answer {
@@ -232,7 +245,8 @@ func (c *conn) remember(call *Call) (run bool, err error) {
 		c.resend(reply)
 	case cacheDrop:
 		c.callDone()
-	case cacheWait: // the place is counted off by settle
+	case cacheWait: // the place is counted off by settle, perhaps before this
+		c.awaits(1)
 	}
 	return false, nil
 }
@@ -262,6 +276,7 @@ func (s *Server) settle(c *Call, reply []byte, v Verdict) {
 	if waiter == nil {
 		return
 	}
+	waiter.awaits(-1)
 	if len(reply) == 0 {
 		waiter.callDone()
 		return
@@ -375,6 +390,7 @@ func (c *conn) abandon(call *Call, forced int64) {
 	if call.entry != nil {
 		if waiter := c.s.cache.finish(call.entry, nil, false); waiter != nil {
 			waiter.fail(errAbandoned)
+			waiter.awaits(-1)
 			waiter.callDone()
 		}
 	}
@@ -394,11 +410,13 @@ func (s *Server) work(call *Call) {
 		seg segment
 	)
 	base := getBuffer(SmallReply)
+	c.begin(call)
 	// Nobody reads the reply of a broken connection, and cutting an idempotent
 	// call short before it starts is the shortest.
 	if !call.proc.Idempotent || c.ctx.Err() == nil {
 		res, v = s.invoke(call, base.b[replyHeader:replyHeader])
 	}
+	c.end(call)
 	if v == Again {
 		s.logAgain(call)
 		v = SystemErr

@@ -75,6 +75,13 @@
 //	R10 Contexts. A handler's context is cancelled by Close. That of an
 //	    Idempotent procedure is cancelled also when its connection fails; the end
 //	    of the client's stream alone is no failure (R8).
+//	R12 Set aside. A call that has run for longer than SlowAfter, since it waits for a disk
+//	    or for who does, counts no more against its connection's calls and bytes,
+//	    nor its goroutine against MaxWorkers, until it ends. All of these are bounded by MaxSlow and a
+//	    quarter of MaxBytes; the server's bytes in flight keep counting them (R4).
+//	    Where there is no room for more, who crowds his connection with such
+//	    calls is turned away before a further one begins, and what is
+//	    answered inline goes on.
 //	R11 A panic in a handler ends its call with SYSTEM_ERR, and nothing else.
 //
 // # Locks

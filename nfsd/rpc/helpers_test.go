@@ -40,6 +40,7 @@ const (
 	procWRead   = 16 // procRead on a worker
 	procGateC   = 17 // cached worker, waits for gates, returns how often it ran
 	procIGrow   = 18 // procGrow inline
+	procBusy    = 19 // procGateC that says it is busy where it is turned away
 )
 
 // world is what test handlers share.
@@ -80,7 +81,7 @@ func readSizeOf(args []byte) int {
 }
 
 func (w *world) programs() []*Program {
-	procs := make([]Proc, 19)
+	procs := make([]Proc, 20)
 	procs[procNull] = Proc{
 		Name: "NULL", Inline: true, Idempotent: true,
 		Handler: func(_ context.Context, _ *Call, out []byte) ([]byte, Verdict) { return out, Done },
@@ -131,6 +132,8 @@ func (w *world) programs() []*Program {
 		<-w.gates
 		return count(ctx, c, out)
 	}}
+	procs[procBusy] = procs[procGateC]
+	procs[procBusy].Busy = func(_ *Call, out []byte) []byte { return append(out, busyText...) }
 	procs[procVerdict] = Proc{Name: "VERDICT", Handler: func(_ context.Context, c *Call, out []byte) ([]byte, Verdict) {
 		return append(out, 1, 2, 3, 4), Verdict(c.Args[3])
 	}}
@@ -187,6 +190,9 @@ func startServer(tb testing.TB, cfg Config) (*Server, string) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.SlowAfter == 0 {
+		cfg.SlowAfter = time.Hour // bounds are bounds, however slow the machine is
+	}
 	s, err := NewServer(cfg)
 	if err != nil {
 		tb.Fatal(err)
@@ -214,6 +220,8 @@ func startServer(tb testing.TB, cfg Config) (*Server, string) {
 	})
 	return s, l.Addr().String()
 }
+
+const busyText = "busy"
 
 // eventually waits for ok.
 func eventually(tb testing.TB, what string, ok func() bool) {

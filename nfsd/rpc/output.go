@@ -26,9 +26,13 @@ const maxSegments = 1024
 // their way out and what bounds them.
 type output struct {
 	mu       sync.Mutex
-	changed  sync.Cond    // on mu; only the reader waits
-	calls    int          // parked calls, and replies this connection waits for
-	used     atomic.Int64 // bytes in flight, with those waited for; changed under mu
+	changed  sync.Cond // on mu; only the reader waits
+	calls    int       // parked calls, and replies this connection waits for
+	aside    int       // of these, set aside (R12)
+	waits    int       // of these, replies waited for
+	runs     runList
+	crowded  atomic.Bool  // by calls that could not be set aside: others that need a worker are turned away
+	used     atomic.Int64 // bytes in flight, with those waited for, without those set aside; changed under mu
 	loose    int          // loose segments queued or being sent
 	queue    []segment
 	flushing bool  // somebody sends; everybody else only queues
@@ -111,7 +115,7 @@ func (c *conn) ended() {
 // fits reports whether n more bytes and slots more calls may be in flight. mu is
 // held.
 func (c *conn) fits(n int64, slots int) bool {
-	return c.calls+slots <= c.s.cfg.MaxCalls &&
+	return c.calls-c.aside-c.waits+slots <= c.s.cfg.MaxCalls &&
 		(n == 0 || c.used.Load() == 0 || c.used.Load()+n <= c.s.cfg.MaxConnBytes)
 }
 

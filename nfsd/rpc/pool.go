@@ -8,7 +8,7 @@ import "sync"
 // calls does not hold up the others longer than it must.
 type pool struct {
 	run func(*Call)
-	max int
+	max int // guarded by mu; more while calls are set aside
 
 	mu      sync.Mutex
 	n       int       // goroutines
@@ -83,6 +83,11 @@ func (p *pool) work(c *Call) {
 	for {
 		p.run(c)
 		p.mu.Lock()
+		if p.n > p.max { // it ran a call that was set aside
+			p.n--
+			p.mu.Unlock()
+			return
+		}
 		if c = p.pop(); c == nil {
 			if p.stopped {
 				p.n--
@@ -101,6 +106,26 @@ func (p *pool) work(c *Call) {
 				return
 			}
 		}
+	}
+}
+
+// lend allows so many goroutines more, or less: those that run calls set aside do not count. Who waits
+// has his turn at once.
+func (p *pool) lend(n int) {
+	p.mu.Lock()
+	p.max += n
+	var calls []*Call
+	for p.n < p.max {
+		c := p.pop()
+		if c == nil {
+			break
+		}
+		p.n++
+		calls = append(calls, c)
+	}
+	p.mu.Unlock()
+	for _, c := range calls {
+		go p.work(c)
 	}
 }
 

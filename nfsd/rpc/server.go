@@ -35,6 +35,7 @@ type Server struct {
 	budget budget
 	// arriving bounds the part of budget that large records under way have.
 	arriving budget
+	aside    aside
 	pool     pool
 	cache    *replyCache
 	ctx      context.Context // cancelled by Close
@@ -43,8 +44,8 @@ type Server struct {
 
 	abuse, panics limitedLog
 
-	inline, served, hits, refused, aborted atomic.Uint64
-	parked                                 atomic.Int64
+	inline, served, hits, refused, aborted, turned atomic.Uint64
+	parked                                         atomic.Int64
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -66,6 +67,7 @@ func NewServer(cfg Config) (*Server, error) {
 		log:       cfg.Logger,
 		budget:    budget{limit: cfg.MaxBytes},
 		arriving:  budget{limit: cfg.MaxBytes / 2},
+		aside:     aside{maxCalls: int64(cfg.MaxSlow), maxBytes: cfg.MaxBytes / 4},
 		cache:     newReplyCache(cfg.ReplyCache),
 		abuse:     limitedLog{limit: rate.NewLimiter(1, 10)},
 		panics:    limitedLog{limit: rate.NewLimiter(1, 10)},
@@ -266,10 +268,11 @@ func (s *Server) Close() error {
 
 // sweeper keeps the clock, enforces the deadlines and ends idle workers, until the
 // server is closed and empty. Deadlines are off, early or late, by at most an eighth of
-// the shortest of them and one second.
+// the shortest of them and one second, SlowAfter by half of it.
 func (s *Server) sweeper() {
 	began := time.Now()
 	every := min(s.cfg.IdleTimeout, s.cfg.RecordTimeout, s.cfg.WriteTimeout, s.cfg.EvictIdle) / 8
+	every = min(every, s.cfg.SlowAfter/2)
 	t := time.NewTicker(min(max(every, time.Millisecond), time.Second))
 	defer t.Stop()
 	var conns []*conn
@@ -302,6 +305,8 @@ type Stats struct {
 	Calls       uint64 // calls answered since the start; lags while a connection has input
 	Inline      uint64 // of these, answered without a worker
 	InFlight    int64  // calls that wait for a worker or run on one
+	Slow        int64  // of these, set aside
+	TurnedAway  uint64 // calls answered by Proc.Busy
 	BytesFlight int64  // bytes in flight
 	Workers     int    // worker goroutines
 	CacheHits   uint64 // retransmissions answered with the first run's reply
@@ -320,6 +325,8 @@ func (s *Server) Stats() Stats {
 		Calls:       inline + s.served.Load(),
 		Inline:      inline,
 		InFlight:    s.parked.Load(),
+		Slow:        s.aside.calls.Load(),
+		TurnedAway:  s.turned.Load(),
 		BytesFlight: s.budget.load(),
 		Workers:     s.pool.size(),
 		CacheHits:   s.hits.Load(),
