@@ -260,13 +260,39 @@ func (u *Union) acquire(ctx context.Context, wants ...lease.Want) (lease.Held, e
 	if ctx.Value(unhurried{}) != nil {
 		return u.leases.Acquire(ctx, wants...)
 	}
-	patience := leasePatience
-	for _, v := range u.members().vols {
-		if s := v.refused.Load(); s != nil && s.Health == volume.Slow {
-			patience = leasePatienceSlow
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	var t *time.Timer
+	t = time.AfterFunc(leasePatience, func() {
+		if u.hangs() || time.Since(began) >= leasePatience {
+			cancel(errHeld)
+			return
 		}
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errHeld)
-	defer cancel()
+		t.Reset(leasePatienceSlow)
+	})
+	t.Reset(leasePatienceSlow) // not before t is set
+	defer t.Stop()
 	return u.leases.Acquire(ctx, wants...)
 }
+
+// hangs reports whether a volume is known not to answer, or seems to.
+func (u *Union) hangs() bool {
+	for _, v := range u.members().vols {
+		if s := v.refused.Load(); s != nil && s.Health == volume.Slow || v.stalled() >= stalledHangs {
+			return true
+		}
+	}
+	return false
+}
+
+// A volume from which nothing comes back for stalledAvoid gets no new objects while there are others: whoever makes one there
+// may have to wait until it is known to hang. After stalledHangs who waits for another's call of it is told to come again:
+// disks that wake up take that long, too.
+const (
+	stalledAvoid = 500 * time.Millisecond
+	stalledHangs = 3 * time.Second
+)
+
+// stalled is for how long nothing has come back from v.
+func (v *vol) stalled() time.Duration { return volume.StalledOf(v.v) }

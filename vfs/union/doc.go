@@ -100,7 +100,8 @@
 // so are RENAME and RMDIR of a directory of which a copy is away or may be. Changes of a directory's attributes proceed and raise
 // the attribute epoch in the marks of the copies that are there (level.go): the one that missed them does not tell its own any
 // more, and is brought up when it is seen. An *AwayError says that nothing was begun; done hides it where something was.
-// A lease is waited for as long as leasePatience.
+// A lease is waited for as long as leasePatience, less while a volume does not answer. A volume from which nothing comes
+// back (volume.Comer.Stalled) gets no new objects, and who has yet to begin to wait for it is told to come again (away.go).
 //
 // # Locks
 //

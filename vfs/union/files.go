@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -598,8 +599,13 @@ func (u *Union) Commit(ctx context.Context, w *vfs.Who, vn vfs.Node, _, _ uint64
 	if err := perm.WriteFile(w, &a, acl); err != nil {
 		return v, ch, err
 	}
-	if on := n.volumes().first(); on >= 0 && !u.online().has(on) {
-		return vfs.Verifier{}, ch, u.refusal("commit", on)
+	if on := n.volumes().first(); on >= 0 {
+		if !u.online().has(on) {
+			return vfs.Verifier{}, ch, u.refusal("commit", on)
+		}
+		if since := u.vol(on).stalled(); since >= stalledHangs { // it would wait behind those that hang
+			return vfs.Verifier{}, ch, &vfs.Error{Status: vfs.Jukebox, Op: "commit", Volume: u.vol(on).name, Err: fmt.Errorf("no call has come back from it for %v", since)}
+		}
 	}
 	if f := u.files.peek(n); f != nil { // without one, all was flushed before it was closed, or the verifier tells
 		err = f.flush(ctx, u)

@@ -273,6 +273,7 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 			list = append(list, v.i)
 		}
 	}
+	list = u.lively(list)
 	switch len(list) {
 	case 0:
 		return -1, u.noRoom(m)
@@ -298,6 +299,20 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 		return -1, err
 	}
 	return list[c.Index], nil
+}
+
+// lively is list without the volumes that seem to hang, unless all do.
+func (u *Union) lively(list []int) []int {
+	var some []int
+	for _, v := range list {
+		if u.vol(v).stalled() < stalledAvoid {
+			some = append(some, v)
+		}
+	}
+	if len(some) == 0 {
+		return list
+	}
+	return some
 }
 
 // noRoom is why no volume can take a new object. What is away for a short time may have room.

@@ -135,6 +135,8 @@ func (v *sieveVolume) State() volume.State {
 	return v.state
 }
 
+func (v *sieveVolume) Stalled() time.Duration { return 0 }
+
 func (v *sieveVolume) Notify(f func(volume.State)) (cancel func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

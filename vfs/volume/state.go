@@ -52,6 +52,9 @@ type State struct {
 type Comer interface {
 	Volume
 	State() State
+	// Stalled is for how long calls are with the host of which none has come back: 0, or little, of a volume that is well. It waits
+	// for nothing.
+	Stalled() time.Duration
 	// Notify calls f after every change of the State, one call at a time and in order, until cancel.
 	// f must not wait for the volume.
 	Notify(f func(State)) (cancel func())
@@ -63,6 +66,14 @@ func StateOf(v Volume) State {
 		return c.State()
 	}
 	return State{Health: Online, Attached: 1}
+}
+
+// StalledOf is Comer.Stalled of v; a Volume that is no Comer never is.
+func StalledOf(v Volume) time.Duration {
+	if c, ok := v.(Comer); ok {
+		return c.Stalled()
+	}
+	return 0
 }
 
 // AwayError is the error of an operation that was refused, or given up, because its volume is Slow

@@ -86,6 +86,10 @@ func (c *call) enterAs(ctx context.Context, state uint64) (*slot, error) {
 	}
 	var s *slot
 	k := &c.o.kinds[kindOf(c.op)]
+	if k == &c.o.kinds[changes] && c.o.flooded() {
+		c.o.leave()
+		return nil, c.busy(&c.o.kinds[flushes], int(c.o.kinds[flushes].waiting.Load()))
+	}
 	select {
 	case s = <-k.free:
 	default:
@@ -103,6 +107,10 @@ func (c *call) enterAs(ctx context.Context, state uint64) (*slot, error) {
 func (c *call) wait(ctx context.Context, k *kind) (*slot, error) {
 	waiting := int(k.waiting.Add(1))
 	defer k.waiting.Add(-1)
+	var kicked chan struct{} // never for a flush: what it is to flush was begun
+	if !c.op.Flushes() {
+		kicked = *k.kick.Load()
+	}
 	if waiting > c.g.o.Waiting || k.stuck.Load() {
 		return nil, c.busy(k, waiting-1)
 	}
@@ -115,9 +123,18 @@ func (c *call) wait(ctx context.Context, k *kind) (*slot, error) {
 		return s, nil
 	case <-c.gt.over:
 		return nil, c.refuse(c.g.gate.Load())
+	case <-kicked:
+		return nil, c.busy(k, waiting-1)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// flooded reports whether flushes do not come back and so many wait for them that no more changes are to be
+// begun, each of which wants one.
+func (o *opening) flooded() bool {
+	k := &o.kinds[flushes]
+	return k.jammed.Load() && len(k.slots)-len(k.free) >= o.g.o.Workers
 }
 
 // now enters a call that never waits for the host, and so needs no turn; leaveNow ends it.

@@ -39,7 +39,10 @@
 //
 // A call is refused before it begins when its volume is not Online, when Options.Workers calls of
 // its kind are with the host and Options.Waiting wait for a turn, and when it would have to
-// wait behind a call that is older than 1/StuckPart of the deadline.
+// wait behind a call that is older than 1/StuckPart of the deadline. If nothing of its kind has come back for as
+// long, those that wait already are refused too; and while that is so of flushes, of which many may wait, no
+// further changes begin. A flush is not refused for it: what it is to flush was begun. Stalled tells the union
+// earlier, which then looks for other volumes.
 //
 // # Probes
 //

@@ -33,8 +33,9 @@ const (
 	// bounds how many of these are with the host.
 	Flushes = 1024
 	// StuckPart of the deadline is how old the oldest call of a kind is when no further ones of
-	// its kind wait for a turn.
-	StuckPart = 6
+	// its kind wait for a turn. If none has come back for as long, those that wait already are answered too; and while
+	// that is so of flushes, and as many as Workers are under way, no further changes begin.
+	StuckPart = 15
 	// BadMax is how many calls in a row fail as hardware does until the volume is probed.
 	BadMax = 3
 	// ProbesMax is how many probes hang at a time: a new one is made when one has not come back
@@ -50,6 +51,8 @@ const (
 	CloseWait = 4 * time.Second
 	// tickParts of the deadline is how late it is noticed that a call exceeded it, at most.
 	tickParts = 16
+	// probeTicks of ProbeEvery is how late it is noticed that nothing comes back, at most.
+	probeTicks = 4
 )
 
 // Options say what is guarded, and how. Zero values are the defaults.
@@ -134,7 +137,7 @@ type gate struct {
 // background, and by Attach.
 func New(o Options) *Volume {
 	o.complete()
-	g := &Volume{o: o, tick: min(o.Deadline/tickParts, o.ProbeEvery), kick: make(chan struct{}, 1), past: map[*opening]struct{}{}, marker: o.Marker}
+	g := &Volume{o: o, tick: max(min(o.Deadline/tickParts, o.ProbeEvery/probeTicks), time.Millisecond), kick: make(chan struct{}, 1), past: map[*opening]struct{}{}, marker: o.Marker}
 	g.root, g.private = &dir{g: g, which: rootDir}, &dir{g: g, which: privateDir}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.news.init()
@@ -185,6 +188,19 @@ func (g *Volume) State() volume.State { return g.gate.Load().state }
 // Notify implements volume.Comer. That a volume went is told to all before it can be used
 // again; that it came, after it can be used.
 func (g *Volume) Notify(f func(volume.State)) (cancel func()) { return g.news.subscribe(f) }
+
+// Stalled is for how long calls of a kind have been with the host and none has come back, as of the last tick.
+func (g *Volume) Stalled() time.Duration {
+	o := g.gate.Load().o
+	if o == nil {
+		return 0
+	}
+	still := int64(0)
+	for i := range o.kinds {
+		still = max(still, o.kinds[i].still.Load())
+	}
+	return time.Duration(still) * g.tick
+}
 
 // Stats is how busy a volume is.
 type Stats struct {

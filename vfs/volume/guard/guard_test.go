@@ -300,6 +300,7 @@ func TestLateResultsAreClosed(t *testing.T) {
 		all.Wait()
 		ok(t, f.Close())
 		ok(t, sub.Close())
+		time.Sleep(ProbeEvery)
 		synctest.Wait()
 		if n := h.Handles(); n != 3 { // f, d and the probe's
 			t.Errorf("%d handles are open: the calls in them are not over", n)
@@ -357,7 +358,7 @@ func TestContext(t *testing.T) {
 }
 
 // TestQueue: beyond those who work and those who wait calls are refused, and nobody waits behind
-// calls that seem to hang.
+// calls that seem to hang, or goes on waiting.
 func TestQueue(t *testing.T) {
 	bubble(t, func(o *Options) { o.Workers, o.Waiting = 2, 3 }, func(t *testing.T, h *host, g *Volume) {
 		release := h.hang("statat", "unlink")
@@ -376,14 +377,28 @@ func TestQueue(t *testing.T) {
 			}
 		}
 		wantHealth(t, g, volume.Online, 1)
-		time.Sleep(Deadline/StuckPart + 3*time.Second)
+		if s := g.Stalled(); s != 0 {
+			t.Errorf("stalled for %v", s)
+		}
+		time.Sleep(Deadline/StuckPart + time.Second)
 		go func() { _, err := g.Root().StatAt(t.Context(), name("x")); errs <- err }()
 		synctest.Wait()
-		if len(errs) != 1 {
+		if len(errs) != 7 {
 			t.Errorf("%d were answered", len(errs))
 		}
+		for range len(errs) {
+			if err := <-errs; vfs.StatusOf(err) != vfs.Jukebox {
+				t.Error(err)
+			}
+		}
+		if s := g.Stats(); s.InFlight != 4 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		if s := g.Stalled(); s < Deadline/StuckPart {
+			t.Errorf("stalled for %v", s)
+		}
 		release()
-		for range 11 {
+		for range 4 {
 			<-errs //nolint:errcheck // that all are answered counts here, not how
 		}
 		if s := g.Stats(); s.InFlight != 0 || s.Waiting != 0 {
@@ -393,6 +408,70 @@ func TestQueue(t *testing.T) {
 		_, err := g.Root().StatAt(t.Context(), name("x"))
 		if vfs.StatusOf(err) != vfs.NoEnt {
 			t.Error(err)
+		}
+	})
+}
+
+// TestQueueMoves: who waits goes on waiting while one call hangs and others come back.
+func TestQueueMoves(t *testing.T) {
+	bubble(t, func(o *Options) { o.Workers = 2 }, func(t *testing.T, h *host, g *Volume) {
+		defer h.hang("unlink")()
+		one := make(chan struct{}) // lets one through
+		h.hangs["mkdir"] = one
+		errs, done := make(chan error, 1), make(chan error, 6)
+		go func() { errs <- g.Root().Unlink(t.Context(), name("x")) }()
+		synctest.Wait()
+		for i := range 6 {
+			go func() {
+				d, _, _, err := g.Root().Mkdir(t.Context(), name(string(rune('a'+i))), &volume.New{Mode: 0o755})
+				if err == nil {
+					err = d.Close()
+				}
+				done <- err
+			}()
+		}
+		for range 6 {
+			time.Sleep(Deadline / StuckPart)
+			one <- struct{}{}
+			ok(t, <-done)
+		}
+		if len(errs) != 0 {
+			t.Error("the call that hangs was answered")
+		}
+	})
+}
+
+// TestFlooded: when flushes do not come back, and as many as Workers are under way, no more changes begin; what began
+// is flushed. Who reads is served.
+func TestFlooded(t *testing.T) {
+	bubble(t, func(o *Options) { o.Workers = 2 }, func(t *testing.T, h *host, g *Volume) {
+		release := h.hang("syncdir")
+		errs := make(chan error, 20)
+		for range 3 { // one more than Workers: a flush is not refused
+			go func() { errs <- g.Root().Sync(t.Context()) }()
+		}
+		synctest.Wait()
+		ok(t, create(t, g.Root(), "before", "content").Close())
+		time.Sleep(Deadline/StuckPart + time.Second)
+		if s := g.Stalled(); s < Deadline/StuckPart {
+			t.Errorf("stalled for %v", s)
+		}
+		if err := g.Root().Unlink(t.Context(), name("before")); vfs.StatusOf(err) != vfs.Jukebox {
+			t.Errorf("a change begins: %v", err)
+		}
+		_, err := g.Root().StatAt(t.Context(), name("before"))
+		ok(t, err)
+		wantHealth(t, g, volume.Online, 1)
+		go func() { errs <- g.Root().Sync(t.Context()) }()
+		synctest.Wait()
+		release()
+		for range 4 {
+			ok(t, <-errs)
+		}
+		time.Sleep(ProbeEvery)
+		ok(t, g.Root().Unlink(t.Context(), name("before")))
+		if s := g.Stalled(); s != 0 {
+			t.Errorf("stalled for %v", s)
 		}
 	})
 }

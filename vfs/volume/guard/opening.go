@@ -69,7 +69,13 @@ type kind struct {
 	slots   []slot
 	free    chan *slot
 	waiting atomic.Int32
-	stuck   atomic.Bool // the oldest call is so old that nobody should queue behind it
+	stuck   atomic.Bool  // the oldest call is so old that nobody should queue behind it
+	jammed  atomic.Bool  // and none has come back since
+	still   atomic.Int64 // ticks for which calls are with the host and none has come back
+
+	kick    atomic.Pointer[chan struct{}] // closed when it jams
+	ended   uint64                        // calls that came back, as of the last tick
+	movedAt int64                         // tick at which that was less
 }
 
 func newOpening(g *Volume, v volume.Volume, n uint64) *opening {
@@ -89,6 +95,12 @@ func (k *kind) init(n int, limit int64) {
 		s.renew()
 		k.free <- s
 	}
+	k.newKick()
+}
+
+func (k *kind) newKick() (old *chan struct{}) {
+	c := make(chan struct{})
+	return k.kick.Swap(&c)
 }
 
 // leave is the end of a call, or of an attempt at one.

@@ -71,9 +71,10 @@ func (g *Volume) inspect(now int64) {
 func (o *opening) inspect(now int64) (hung int, what string) {
 	for i := range o.kinds {
 		k := &o.kinds[i]
-		oldest := int64(0)
+		oldest, ended := int64(0), uint64(0)
 		for j := range k.slots {
 			age, is := k.slots[j].age(now)
+			ended += k.slots[j].ended()
 			oldest = max(oldest, age)
 			if age > k.limit {
 				hung++
@@ -83,6 +84,7 @@ func (o *opening) inspect(now int64) (hung int, what string) {
 			}
 		}
 		k.stuck.Store(oldest > k.limit/StuckPart+1)
+		k.watch(now, oldest, ended, o.kinds[reads].limit/StuckPart+1)
 	}
 	began := o.closing.Load()
 	if late := began != 0 && now-began > o.kinds[reads].limit; late {
@@ -95,6 +97,29 @@ func (o *opening) inspect(now int64) (hung int, what string) {
 		o.late = false
 	}
 	return hung, what
+}
+
+// watch notes for how long nothing has come back, given how old the oldest call is and how many ended so far. Beyond
+// the limit who queues is answered.
+func (k *kind) watch(now, oldest int64, ended uint64, limit int64) {
+	if ended != k.ended || oldest == 0 {
+		k.ended, k.movedAt = ended, now
+	}
+	still := min(oldest, now-k.movedAt)
+	k.still.Store(still)
+	was := k.jammed.Swap(still > limit)
+	if still > limit && !was {
+		close(*k.newKick())
+	}
+}
+
+// ended is how often the slot was used and given back.
+func (s *slot) ended() uint64 {
+	fate := s.fate.Load()
+	if fate&fateMask == idle {
+		return fate >> fateBits
+	}
+	return fate>>fateBits - 1
 }
 
 // age is for how many ticks the slot's call is with the host. If it has just become late, is says
