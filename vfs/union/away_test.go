@@ -470,3 +470,47 @@ func TestAwayVerifier(t *testing.T) {
 		t.Errorf("write through a new opening: %v", err)
 	}
 }
+
+// TestStalled lets calls hang on a volume that is not known to: meanwhile it gets no new objects, and nobody begins to wait for it
+// who need not.
+func TestStalled(t *testing.T) {
+	ctx := context.Background()
+	x := newAwayTree(t)
+	if _, _, err := x.u.Write(ctx, who, x.there, []byte("0123"), 0, vfs.Unstable); err != nil {
+		t.Fatal(err)
+	}
+	release := x.p[1].delay.Hang(volume.OpCreate, volume.OpSyncFile)
+	defer release()
+	begun := make(chan error, 1)
+	go func() {
+		_, _, err := x.u.Commit(ctx, who, x.there, 0, 0)
+		begun <- err
+	}()
+	x.awaitStalled(t, stalledAvoid)
+	x.anywhere(t)
+	for i := range 30 {
+		x.mk(t, x.lone0, fmt.Sprint("new", i), vfs.Regular)
+	}
+	x.awaitStalled(t, stalledHangs)
+	if _, _, err := x.u.Commit(ctx, who, x.there, 0, 0); vfs.StatusOf(err) != vfs.Jukebox {
+		t.Errorf("another commit: %v", err)
+	}
+	if s := x.p[1].State(); s.Health != volume.Online {
+		t.Errorf("the volume is %v: %s", s.Health, s.Reason)
+	}
+	release()
+	if err := <-begun; err != nil {
+		t.Error(err)
+	}
+	x.list(t, x.lone0)
+}
+
+// awaitStalled waits until nothing has come back from the second volume for so long.
+func (x *awayTree) awaitStalled(t *testing.T, d time.Duration) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); x.u.vol(1).stalled() < d; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("stalled for %v", x.u.vol(1).stalled())
+		}
+	}
+}
