@@ -295,8 +295,8 @@ func (u *Union) readStamps(ctx context.Context, n *node) error {
 		defer n.mu.Unlock()
 		if c := n.copyOn(v); c != nil {
 			m, ok := decodeMark(u.markKey, b, u.vol(v).id, &c.id)
-			if ok = ok && m.node.ID == n.id; ok && (first || c.ctime == vfs.Time{}) {
-				c.stamp = m.stamp
+			if ok = ok && m.node.ID == n.id; ok {
+				c.stamp = m.stamp // known, so that unstamp finds it, also where the times were accounted for without
 			}
 			c.marked, c.epoch = ok, max(m.attrEpoch, 1)
 		}
@@ -417,6 +417,17 @@ func (u *Union) account(n *node, set volset, stats []volume.Stat, at int64) {
 		u.regainLead(n)
 	}
 	n.attrAt = at
+}
+
+// accountRead is account of a directory for who has not read its marks: nothing, if the stamp of a copy that was never
+// accounted for is not known. Needs n.mu.
+func (u *Union) accountRead(n *node, set volset, stats []volume.Stat, at int64) {
+	for i := range n.copies {
+		if c := &n.copies[i]; set.has(c.vol) && c.epoch == 0 && c.ctime == (vfs.Time{}) && (len(n.copies) > 1 || n == u.root) {
+			return
+		}
+	}
+	u.account(n, set, stats, at)
 }
 
 // movement is what changed of an object's copies.

@@ -258,7 +258,7 @@ func (u *Union) align(ctx context.Context, n *node) error {
 	}
 	defer hs.release()
 	n.mu.Lock()
-	from, epoch, copies := n.acting(u.online()), n.epoch(), slices.Clone(n.copies)
+	from, epoch, copies, mtime := n.acting(u.online()), n.epoch(), slices.Clone(n.copies), n.attr.Mtime
 	n.mu.Unlock()
 	if from < 0 || hs[from] == nil {
 		return errNoCopy
@@ -277,7 +277,7 @@ func (u *Union) align(ctx context.Context, n *node) error {
 			return errNoCopy
 		}
 		if k.vol != from {
-			if err := u.levelCopy(ctx, h, &vfs.Attr{Mode: st.Mode, UID: st.UID, GID: st.GID}, acls); err != nil {
+			if err := u.levelCopy(ctx, h, &vfs.Attr{Mode: st.Mode, UID: st.UID, GID: st.GID, Mtime: mtime}, acls); err != nil {
 				return err
 			}
 		}

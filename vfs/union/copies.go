@@ -176,9 +176,9 @@ func (u *Union) bearCopy(ctx context.Context, parent, child *node, v int, at pla
 	return errors.Join(err, u.settleDir(ctx, parent), u.settleDir(ctx, child))
 }
 
-// redate gives a copy back the mtime it had, and stamps it with the ctime of its last real
-// change: making a directory in it for our own purposes is none. The caller holds the exclusive
-// lease on n.
+// redate gives a copy the directory's mtime, and stamps it with the ctime of its last real
+// change: making a directory in it for our own purposes is none. Not the mtime that it had: until it is stamped it is
+// the newest copy, which tells the mtime after a crash. The caller holds the exclusive lease on n.
 func (u *Union) redate(ctx context.Context, n *node, h *dirHandle) error {
 	n.mu.Lock()
 	c := n.copyOn(h.vol)
@@ -186,9 +186,9 @@ func (u *Union) redate(ctx context.Context, n *node, h *dirHandle) error {
 		n.mu.Unlock()
 		return errNoCopy
 	}
-	was := *c
+	was, mtime := *c, n.attr.Mtime
 	n.mu.Unlock()
-	err := h.d.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMtime, Mtime: was.mtime})
+	err := h.d.SetAttr(ctx, &vfs.SetAttr{Mask: vfs.SetMtime, Mtime: mtime})
 	if s := vfs.StatusOf(err); s == vfs.Perm || s == vfs.Acces {
 		return nil // another's directory, not ours to date: its times move at the next start
 	}
@@ -198,8 +198,9 @@ func (u *Union) redate(ctx context.Context, n *node, h *dirHandle) error {
 	return u.markCopy(ctx, n, was, h)
 }
 
-// alignTimes gives all copies the directory's mtime, when a change has moved their ctimes
-// only: whichever is the newest then tells the right one. The caller holds the exclusive lease on n.
+// alignTimes gives all copies that are there the directory's mtime, before a change that may move their ctimes
+// only: whichever is the newest then tells the right one, also after a crash or a power cut at any step. The caller holds the
+// exclusive lease on n, and has refreshed it.
 func (u *Union) alignTimes(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	var todo volset
@@ -220,7 +221,10 @@ func (u *Union) alignTimes(ctx context.Context, n *node) error {
 		if s := vfs.StatusOf(err); s == vfs.Perm || s == vfs.Acces {
 			return nil // another's directory, not ours to date
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return u.syncDir(ctx, hs[v])
 	})
 }
 
@@ -237,6 +241,9 @@ func (u *Union) adoptCopy(ctx context.Context, child *node, h *dirHandle, at pla
 		return err
 	}
 	u.gainCopy(child, s, at, false)
+	if _, err := u.refresh(ctx, child); err != nil { // what it tells counts from now on
+		return err
+	}
 	return u.markCopies(ctx, child)
 }
 
@@ -250,10 +257,10 @@ func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 		c.own = true
 		if empty {
 			u.emptyCopy(child, s.vol, s.st.Version())
-		}
-		c.ctime, c.mtime, c.changed = s.st.Ctime, s.st.Mtime, s.st.Ctime
-		if s.mark.stamp.holds(&s.st) {
-			c.changed = s.mark.stamp.ctime
+			c.ctime, c.mtime, c.changed = s.st.Ctime, s.st.Mtime, s.st.Ctime
+			if s.mark.stamp.holds(&s.st) {
+				c.changed = s.mark.stamp.ctime
+			}
 		}
 	}
 	if !empty {
@@ -393,8 +400,12 @@ func (n *node) newest() int {
 }
 
 // unstamp takes the stamps out of a directory's marks before a real change that may leave
-// mtime, mode and owner as they are. The caller holds the exclusive lease on n.
+// mtime, mode and owner as they are; the copies get one mtime before that. The caller holds the exclusive lease on n,
+// and has refreshed it.
 func (u *Union) unstamp(ctx context.Context, n *node) error {
+	if err := u.alignTimes(ctx, n); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	var todo []copyOf
 	online := u.online()

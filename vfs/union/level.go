@@ -73,8 +73,11 @@ func (u *Union) raise(ctx context.Context, n *node) (there volset, err error) {
 	return m.online, u.markAll(ctx, n, m.online, epoch+1)
 }
 
-// markAll marks the copies of n on vols with an epoch, durably.
+// markAll marks the copies of n on vols with an epoch, durably, and without stamps; as unstamp, it gives them one mtime before.
 func (u *Union) markAll(ctx context.Context, n *node, vols volset, epoch uint64) error {
+	if err := u.alignTimes(ctx, n); err != nil {
+		return err
+	}
 	hs, err := u.dirsAt(ctx, n, vols)
 	if err != nil {
 		return err
@@ -138,7 +141,7 @@ func (n *node) ahead(online volset) int {
 func (u *Union) level(ctx context.Context, n *node) error {
 	online := u.online()
 	n.mu.Lock()
-	late, from, epoch, home, a := n.behind(online), n.acting(online), n.epoch(), n.home, n.attr
+	late, from, epoch, a := n.behind(online), n.acting(online), n.epoch(), n.attr
 	n.mu.Unlock()
 	if late == 0 {
 		return nil
@@ -164,7 +167,8 @@ func (u *Union) level(ctx context.Context, n *node) error {
 		}
 		was := *c
 		n.mu.Unlock()
-		if err := u.setMark(ctx, n, was, hs[v], mark{home: v == home, node: n.node(), epoch: 1, attrEpoch: epoch}); err != nil {
+		was.epoch = epoch
+		if err := u.markCopy(ctx, n, was, hs[v]); err != nil { // stamped: that it was brought up is no change
 			return err
 		}
 		if err := u.syncDir(ctx, hs[v]); err != nil {
@@ -242,13 +246,13 @@ func (u *Union) levelAll(ctx context.Context, v int) {
 	}
 }
 
-// levelCopy gives a copy mode, owner and ACL, durably.
+// levelCopy gives a copy mode, owner and ACL, durably; and the mtime, which it tells if a crash leaves it the newest.
 func (u *Union) levelCopy(ctx context.Context, h *dirHandle, a *vfs.Attr, acls vfs.ACLs) error {
 	st, err := h.d.Stat(ctx)
 	if err != nil {
 		return err
 	}
-	set := vfs.SetAttr{Mask: vfs.SetMode, Mode: a.Mode}
+	set := vfs.SetAttr{Mask: vfs.SetMode | vfs.SetMtime, Mode: a.Mode, Mtime: a.Mtime}
 	if st.UID != a.UID || st.GID != a.GID {
 		set.Mask |= vfs.SetUID | vfs.SetGID
 		set.UID, set.GID = a.UID, a.GID

@@ -192,7 +192,7 @@ func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat
 	u.askedNames(d, asOf)
 	u.provedRows(d)
 	if !d.changing {
-		u.account(d, set, stats, since)
+		u.accountRead(d, set, stats, since)
 	}
 	return true
 }
@@ -294,7 +294,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 	u.askedNames(d, asOf)
 	u.listedRows(d, old, set, func(v int) bool { return got[v].provable })
 	if !d.changing {
-		u.account(d, set, stats, since)
+		u.accountRead(d, set, stats, since)
 	}
 	u.memory.Add(t.charge() - before)
 	return nil

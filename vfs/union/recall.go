@@ -256,7 +256,7 @@ func (u *Union) recallAll(d *node, m *members, set volset, stats []volume.Stat, 
 		u.rowQueue.pushSettle(d)
 	}
 	if !d.changing {
-		u.account(d, set, stats, since)
+		u.accountRead(d, set, stats, since)
 	}
 	u.memory.Add(t.charge() - before)
 	return true, nil

@@ -564,9 +564,6 @@ func (u *Union) moveDir(ctx context.Context, r *renaming, target place) error {
 			u.log.Warn("copy of a directory that was replaced is left", "op", "rename", "node", r.dst.id, "volume", u.vol(v).name, "err", err)
 		}
 	}
-	if err := u.alignTimes(ctx, r.src); err != nil {
-		u.log.Warn("copies of a directory that was renamed have different times", "op", "rename", "node", r.src.id, "err", err)
-	}
 	if intent == nil {
 		return nil
 	}

@@ -42,6 +42,11 @@ type flusher func(ctx context.Context, do bool) error
 
 // setAttr is SetAttr under the lease.
 func (u *Union) setAttr(ctx context.Context, w *vfs.Who, n *node, set *vfs.SetAttr, guard *vfs.Time, ch *vfs.Change) (flusher, error) {
+	if n.isDir() && !u.verified(n) {
+		if _, err := u.checkCopies(ctx, n); err != nil { // all are to be changed, also one that the index did not tell of
+			return nil, err
+		}
+	}
 	l, err := u.acquire(ctx, lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, err
@@ -276,6 +281,11 @@ func (u *Union) SetACL(ctx context.Context, w *vfs.Who, vn vfs.Node, acls vfs.AC
 
 // setACL is SetACL under the lease.
 func (u *Union) setACL(ctx context.Context, w *vfs.Who, n *node, acls vfs.ACLs, ch *vfs.Change) (flusher, error) {
+	if n.isDir() && !u.verified(n) {
+		if _, err := u.checkCopies(ctx, n); err != nil { // all are to be changed, also one that the index did not tell of
+			return nil, err
+		}
+	}
 	l, err := u.acquire(ctx, lease.Node(n.id, lease.Exclusive))
 	if err != nil {
 		return nil, err

@@ -494,6 +494,9 @@ func mergeCopy(kept, gone []copyOf, s *sighting, id vfs.NodeID) (k, g []copyOf) 
 			kept[i].trusted = kept[i].trusted || s.trusted
 			kept[i].marked = kept[i].marked || mine
 			kept[i].epoch = max(kept[i].epoch, fresh.epoch)
+			if fresh.epoch != 0 && kept[i].ctime == (vfs.Time{}) { // the index told of it, and nobody read its stamp
+				kept[i].stamp = fresh.stamp
+			}
 			return kept, gone
 		}
 		gone = append(gone, kept[i])
