@@ -309,7 +309,7 @@ func (u *Union) statDirs(ctx context.Context, hs handles) ([]volume.Stat, error)
 	byVol := make([]volume.Stat, len(hs))
 	set := hs.set()
 	u.stats.stats.Add(int64(set.count()))
-	err := askEach(set, func(v int) error {
+	err := u.askEach(set, func(v int) error {
 		var err error
 		byVol[v], err = hs[v].d.Stat(ctx)
 		if vfs.StatusOf(err) == vfs.Stale {

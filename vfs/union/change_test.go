@@ -244,32 +244,74 @@ func TestForeignChangeBeforeOurs(t *testing.T) {
 	}
 }
 
-// TestQuestionsAreAskedAtOnce lets every volume answer only when all were asked.
+// TestQuestionsAreAskedAtOnce lets every volume answer only when all were asked: after patience where all were quick until now, and
+// from the beginning where they were slow, or nothing is to be remembered.
 func TestQuestionsAreAskedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 8
-		var waiting atomic.Int32
-		all := make(chan struct{})
-		begin := time.Now()
-		err := askEach(1<<n-1, func(int) error {
-			if waiting.Add(1) == n {
-				close(all)
-			}
-			<-all
-			return nil
+	for name, c := range map[string]struct {
+		slow volset
+		mode Lookups
+		want time.Duration
+	}{
+		"quick":          {0, LookupFull, patience},
+		"slow":           {1<<8 - 1, LookupFull, 0},
+		"all but one":    {0b1011_1111, LookupFull, 0},
+		"one":            {0b0000_1000, LookupFull, patience},
+		"never remember": {0, LookupOff, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 8
+				s := memShare(t, n, nil)
+				s.opt.Lookups = c.mode
+				u := s.open(t)
+				for _, v := range u.members().vols {
+					v.pace.ns.Store(0)
+					if c.slow.has(v.i) {
+						v.pace.ns.Store(int64(slowQuestion) + 1)
+					}
+				}
+				var waiting atomic.Int32
+				all := make(chan struct{})
+				begin := time.Now()
+				err := u.askEach(1<<n-1, func(int) error {
+					if waiting.Add(1) == n {
+						close(all)
+					}
+					<-all
+					return nil
+				})
+				if took := time.Since(begin); err != nil || took != c.want {
+					t.Errorf("took %v with error %v, want %v", took, err, c.want)
+				}
+			})
 		})
-		if took := time.Since(begin); err != nil || took != patience {
-			t.Errorf("took %v with error %v, want %v", took, err, patience)
+	}
+}
+
+// TestPace wants a volume that was quick to be slow after some slow answers, and quick again after some quick ones.
+func TestPace(t *testing.T) {
+	var p pace
+	answers := func(d time.Duration, slow bool) (n int) {
+		for ; p.slow() != slow && n < 100; n++ {
+			p.took(d)
 		}
-	})
+		return n
+	}
+	if n := answers(300*time.Microsecond, true); n == 0 || n > paceShare {
+		t.Errorf("slow after %d slow answers", n)
+	}
+	if n := answers(time.Microsecond, false); n == 0 || n > 8*paceShare {
+		t.Errorf("quick after %d quick answers", n)
+	}
 }
 
 // TestQuickQuestionsAreAskedByOne wants no goroutine started for what is answered at once, each
 // question put once, and the error of the first volume that has one.
 func TestQuickQuestionsAreAskedByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		u := memShare(t, 8, nil).open(t)
 		var order []int
-		err := askEach(0b1011_0110, func(v int) error {
+		err := u.askEach(0b1011_0110, func(v int) error {
 			order = append(order, v) // the race detector sees it if another does
 			if v == 2 || v == 5 {
 				return fmt.Errorf("volume %d", v)

@@ -45,13 +45,13 @@ func (u *Union) entryFresh(d *node, e *entry, now int64) bool {
 // absent reports whether name is known not to be in d at the time now. Needs d.mu.
 func (u *Union) absent(d *node, name vfs.Name, now int64) bool {
 	t := d.names
-	if t == nil || u.opt.Lookups == LookupOff || d.inDoubt(name) {
+	if u.opt.Lookups == LookupOff || d.inDoubt(name) {
 		return false
 	}
-	if t.complete && u.opt.Lookups == LookupFull {
+	if t != nil && t.complete && u.opt.Lookups == LookupFull {
 		return u.namesFresh(d, now) && t.byName[name] == nil
 	}
-	at, ok := t.absent[name]
+	at, ok := u.absentSince(d, name)
 	return ok && u.namesBelieved(d, at, now)
 }
 
@@ -189,6 +189,7 @@ func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat
 		}
 	}
 	t.complete, t.asOf = true, asOf
+	u.stats.revalidated.Add(1)
 	u.askedNames(d, asOf)
 	u.provedRows(d)
 	if !d.changing {

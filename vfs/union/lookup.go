@@ -64,6 +64,9 @@ func (u *Union) lookupOnce(ctx context.Context, w *vfs.Who, d *node, name vfs.Na
 
 func (u *Union) lookupSlow(ctx context.Context, d *node, name vfs.Name) (n *node, err error) {
 	u.stats.asked.Add(1)
+	if u.opt.Lookups != LookupOff && u.remembers(d, name) {
+		u.stats.refused.Add(1)
+	}
 	err = u.again(ctx, func(ctx context.Context) (err error) {
 		n, err = u.lookup(ctx, d, name)
 		return err
@@ -128,6 +131,17 @@ func (u *Union) recallHeld(d *node, name vfs.Name, now int64) (vfs.NodeID, error
 		return vfs.NodeID{}, nil
 	}
 	return e.node, nil
+}
+
+// remembers reports whether memory has something of name, whatever it is worth.
+func (u *Union) remembers(d *node, name vfs.Name) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.names; t != nil && (t.byName[name] != nil || t.complete && u.opt.Lookups == LookupFull) {
+		return true
+	}
+	_, ok := u.absentSince(d, name)
+	return ok
 }
 
 // missed counts an absence that memory knew.
@@ -385,7 +399,7 @@ func (u *Union) noteAbsent(d *node, name vfs.Name, asked int64, copies, away vol
 		u.foundChanged(d)
 		u.rowBehind(d, name, e.cookie)
 	}
-	d.names.miss(name, u.asOf(d, asked), u.opt.Lookups)
+	u.miss(d, name, asked)
 	u.askedName(d, name, asked)
 	grown := d.names.charge()
 	d.mu.Unlock()
@@ -423,6 +437,7 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 // cookie is not its hash. Needs d.mu.
 func (u *Union) upsert(d *node, e *entry) (moved bool) {
 	t := d.names
+	u.unmiss(d, e.name)
 	e.seen = t.round
 	if o := t.byName[e.name]; o != nil {
 		t.setType(o, e.typ)

@@ -533,6 +533,7 @@ func (u *Union) ownChange(n *node, vols volset) {
 			n.copies[i].own = true
 		}
 	}
+	u.unproveAbsents(n)
 	u.namesChanged(n, vols)
 }
 
@@ -553,16 +554,16 @@ func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
 		was = d.names.byName[name].cookie
 	}
 	u.rowBehind(d, name, was)
+	at := u.now()
+	if d.changing {
+		at = min(at, d.changesAt)
+	}
+	u.miss(d, name, at)
 	if d.names == nil {
 		return 0
 	}
 	if e := d.names.byName[name]; e != nil {
 		d.names.remove(e)
 	}
-	at := u.now()
-	if d.changing {
-		at = min(at, d.changesAt)
-	}
-	d.names.miss(name, at, u.opt.Lookups)
 	return -d.names.charge()
 }

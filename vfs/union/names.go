@@ -59,7 +59,7 @@ const entryBytes = 200
 type names struct {
 	byName  map[vfs.Name]*entry
 	order   order
-	bytes   int64 // taken by entries and absences
+	bytes   int64 // taken by entries
 	charged int64 // of these, what Union.memory counts
 
 	// complete says that byName held every name at the time asOf, and still does as far as
@@ -79,16 +79,9 @@ type names struct {
 	// of them does not stand.
 	unsure volset
 
-	absent map[vfs.Name]int64 // when each was asked for; of a directory that is not complete
-	asks   int                // names asked for since the last listing
-	dirs   int                // entries known to be directories; exact when complete
+	asks int // names asked for since the last listing
+	dirs int // entries known to be directories; exact when complete
 }
-
-// absentMax bounds the absences remembered for one directory that is not listed.
-const absentMax = 4096
-
-// absentBytes is about what an absence takes beside its name: its place in the map.
-const absentBytes = 64
 
 func newNames() *names { return &names{byName: make(map[vfs.Name]*entry)} }
 
@@ -100,7 +93,6 @@ func (t *names) put(e *entry) {
 	if e.typ == vfs.Directory {
 		t.dirs++
 	}
-	t.unmiss(e.name)
 }
 
 // charge is what is to be added to Union.memory for what changed since the last charge.
@@ -108,6 +100,14 @@ func (t *names) charge() (delta int64) {
 	delta = t.bytes - t.charged
 	t.charged = t.bytes
 	return delta
+}
+
+// entryOf is what is known of a name of n, or nil. Needs n.mu.
+func (n *node) entryOf(name vfs.Name) *entry {
+	if n.names == nil {
+		return nil
+	}
+	return n.names.byName[name]
 }
 
 // remove takes e out.
@@ -133,44 +133,11 @@ func (t *names) setType(e *entry, typ vfs.Type) {
 	}
 }
 
-// miss remembers that name was absent at the time at. A complete directory says so
-// without, where that is believed: with LookupFull.
-func (t *names) miss(name vfs.Name, at int64, mode Lookups) {
-	if mode == LookupOff || mode == LookupFull && t.complete {
-		return
-	}
-	if t.absent == nil {
-		t.absent = make(map[vfs.Name]int64)
-	}
-	if _, there := t.absent[name]; !there {
-		if len(t.absent) >= absentMax {
-			for old := range t.absent { // any: the map's order is random
-				t.unmiss(old)
-				break
-			}
-		}
-		t.bytes += absentBytes + int64(len(name.String()))
-	}
-	t.absent[name] = at
-}
-
-// unmiss forgets that name was absent.
-func (t *names) unmiss(name vfs.Name) {
-	if _, there := t.absent[name]; there {
-		delete(t.absent, name)
-		t.bytes -= absentBytes + int64(len(name.String()))
-	}
-}
-
 // doubt makes all be proved before it is believed again. Only the names of the volumes keep stand
 // still: these are away, and what is known of them is the last there was.
 func (t *names) doubt(keep volset) {
 	t.complete = false
 	t.known &= keep
-	for name := range t.absent {
-		t.bytes -= absentBytes + int64(len(name.String()))
-	}
-	t.absent = nil
 }
 
 // chunkMax is the most entries of a chunk of an order; a full one is halved.

@@ -48,8 +48,9 @@ type node struct {
 	upWatched bool  // watches told then of what its parents' copies may get
 
 	doubts   doubts
-	leveling bool // levelLater is under way
-	sibling  int  // volume that took a directory's last object; below 0: none
+	absents  absents // of a directory
+	leveling bool    // levelLater is under way
+	sibling  int     // volume that took a directory's last object; below 0: none
 }
 
 // copyOf is where a node lies on one volume.
@@ -238,6 +239,7 @@ func (u *Union) sweepShard(s *tableShard) {
 		out = append(out, n)
 	}
 	s.mu.Unlock()
+	u.stats.evicted.Add(int64(len(out)))
 	for _, n := range out {
 		u.forget(n)
 	}
@@ -257,6 +259,7 @@ func (u *Union) forget(n *node) {
 	}
 	freed := int64(nodeBytes)
 	u.noDoubts(n)
+	u.renewAbsents(n)
 	if n.names != nil {
 		freed += n.names.charged
 		n.names = nil

@@ -161,6 +161,7 @@ func (u *Union) recallStanding(d *node, away volset) {
 			e.cookie, _ = u.cookieFor(d, e.name)
 		}
 		t.put(e)
+		u.unmiss(d, e.name)
 	}
 	t.known |= stand
 	u.memory.Add(t.charge())
@@ -249,6 +250,7 @@ func (u *Union) recallAll(d *node, m *members, set volset, stats []volume.Stat, 
 		c.version, c.own = stats[i].Version(), false
 	}
 	before := u.install(d, t)
+	u.stats.revalidated.Add(1)
 	d.rows.mirrored = true
 	u.askedNames(d, asOf)
 	u.provedRows(d)
@@ -269,6 +271,7 @@ func (u *Union) install(d *node, t *names) (charged int64) {
 		t.round = d.names.round
 	}
 	t.round++
+	u.renewAbsents(d)
 	d.names = t
 	return charged
 }
@@ -303,6 +306,7 @@ func (u *Union) listRest(ctx context.Context, d *node, hs handles, stats []volum
 // proveBy proves the names of n by what its copies in set said when they were asked for its attributes at the time at: names that
 // memory or the index has cost no stat of their own. The caller holds a lease on n.
 func (u *Union) proveBy(n *node, set volset, stats []volume.Stat, at int64) {
+	defer u.proveAbsents(n, set, stats, at)
 	if u.opt.Lookups != LookupFull || u.doubtful(n) != 0 {
 		return
 	}

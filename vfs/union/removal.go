@@ -126,6 +126,7 @@ func (u *Union) forgetVolume(v int) {
 func (u *Union) forgetCopy(n *node, v int) (gone bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	u.renewAbsents(n)
 	if t := n.names; t != nil {
 		var none []*entry
 		for _, e := range t.byName {

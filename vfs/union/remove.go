@@ -205,11 +205,11 @@ func (u *Union) confirmed(ctx context.Context, n *node) (vfs.Attr, error) {
 // any more.
 func (u *Union) distrustName(d *node, name vfs.Name, vols volset) {
 	d.mu.Lock()
+	u.unmiss(d, name)
 	if d.names != nil {
 		d.names.complete = false
 		d.names.known &^= vols
 		u.copiesBehind(d)
-		d.names.unmiss(name)
 		if e := d.names.byName[name]; e != nil {
 			e.at, e.seen = 0, d.names.round-1
 		}

@@ -97,7 +97,7 @@ func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sight
 		return []sighting{s}, nil
 	}
 	found := make([]sighting, len(hs))
-	err := askEach(set, func(v int) error {
+	err := u.askEach(set, func(v int) error {
 		s, err := u.look(ctx, hs[v], phys)
 		if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
 			return hs[v].lost(err)
@@ -531,6 +531,7 @@ func (n *node) chooseHome(seen []sighting, before int) {
 
 // forgetNames makes the names of n be proved before they are believed again. Needs n.mu.
 func (u *Union) forgetNames(n *node) {
+	u.renewAbsents(n)
 	if n.names != nil {
 		n.names.doubt(u.away())
 		u.copiesBehind(n)

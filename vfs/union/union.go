@@ -72,6 +72,9 @@ type Options struct {
 	OfflineWait time.Duration
 	// Lookups is how absent names are remembered.
 	Lookups Lookups
+	// Absences bounds the names that are remembered one by one not to be there, in memory, of which they take a quarter
+	// at most, and again in the index.
+	Absences int
 	// Hide are path.Match patterns of names at the volumes' roots that the share
 	// does not show. nil: "lost+found".
 	Hide []string
@@ -98,6 +101,7 @@ type Union struct {
 	hash      func(vfs.Name) vfs.Cookie // of a name; replaced by tests of collisions
 
 	table    table
+	absences absenceTable
 	leases   lease.Table
 	dirs     dirCache
 	files    fileTable
@@ -172,6 +176,7 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 	u.pins.m = make(map[pinKey]volume.ID)
 	u.checking = make(chan struct{}, 1)
 	u.table.init()
+	u.absences.init(deriveKey(secret, "absence"), opt.Absences, opt.Memory, &u.memory)
 	u.scans.ctx, u.scans.cancel = context.WithCancel(u.background)
 	if u.keeps() {
 		u.rowQueue.start(u)
@@ -208,6 +213,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Watched <= 0 {
 		o.Watched = DefaultWatched
+	}
+	if o.Absences <= 0 {
+		o.Absences = DefaultAbsences
 	}
 	if o.Memory <= 0 {
 		o.Memory = DefaultMemory

@@ -39,6 +39,7 @@ type vol struct {
 	cancel   func()       // ends the news
 
 	watch *watch
+	pace  pace
 
 	keys [keyShards]keyShard
 }

@@ -121,14 +121,11 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 	defer d.put()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.names == nil {
-		return "unknown", "nothing is known of the directory's names: its volumes are asked"
-	}
 	if u.opt.Lookups == LookupOff {
 		return "unknown", "names are set to be asked for on the volumes each time"
 	}
 	now := u.now()
-	if e := d.names.byName[name]; e != nil {
+	if e := d.entryOf(name); e != nil {
 		seen := e.at
 		if d.names.complete && u.opt.Lookups == LookupFull {
 			seen = max(seen, d.names.asOf)
@@ -143,15 +140,16 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 		}
 		return "unknown", u.since("seen", seen, now, false) + ": its volume is asked"
 	}
-	at, asked := d.names.absent[name]
-	complete := d.names.complete && u.opt.Lookups == LookupFull
+	if t := d.names; t != nil && t.complete && u.opt.Lookups == LookupFull {
+		if u.absent(d, name, now) {
+			return "absent", "the directory is completely known, and the name is not in it; it was " + u.since("looked at", t.asOf, now, u.watched(d, u.all(), t.asOf, now))
+		}
+		return "unknown", u.since("the directory was listed", t.asOf, now, false) + ": it is looked at again"
+	}
+	at, asked := u.absentSince(d, name)
 	switch {
-	case u.absent(d, name, now) && complete:
-		return "absent", "the directory is completely known, and the name is not in it"
 	case u.absent(d, name, now):
 		return "absent", u.since("found absent", at, now, u.watched(d, u.all(), at, now))
-	case complete:
-		return "unknown", u.since("the directory was listed", d.names.asOf, now, false) + ": it is looked at again"
 	case asked:
 		return "unknown", u.since("found absent", at, now, false) + ": the volumes are asked"
 	}
