@@ -1,6 +1,7 @@
 package union
 
 import (
+	"context"
 	"encoding/binary"
 	"strings"
 	"sync"
@@ -163,6 +164,7 @@ type absents struct {
 	still  uint64     // counts changes of sum; 0: the versions prove nothing
 	from   int64      // what was asked for since, and before proved, is proved by sum
 	proved int64      // when all copies were last seen to have the versions
+	tried  int64      // when all copies were last asked for them
 	behind []vfs.Name // asked for since from, and proved, and written, if the versions are these the next time
 }
 
@@ -234,6 +236,7 @@ func (u *Union) proveAbsents(d *node, set volset, stats []volume.Stat, at int64)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o := &d.absents
+	o.tried = at
 	if u.opt.Lookups == LookupOff || d.changing || d.on() != set || m.all != m.online || d.names != nil && d.names.complete && u.opt.Lookups == LookupFull {
 		u.unproveAbsents(d)
 		return
@@ -251,6 +254,22 @@ func (u *Union) proveAbsents(d *node, set volset, stats []volume.Stat, at int64)
 		u.stats.revalidated.Add(1)
 	}
 	o.proved = u.asOf(d, at)
+}
+
+// beginProof asks the copies of d for their versions before they are asked for a name, if nobody did within trust: the absence of the
+// name, and all that follow, can be proved by these then. The caller holds a lease on d.
+func (u *Union) beginProof(ctx context.Context, d *node, hs handles) {
+	now := u.now()
+	d.mu.Lock()
+	o := &d.absents
+	needed := o.still == 0 && (o.tried == 0 || now-o.tried > u.trust) && (u.opt.Lookups == LookupNames || u.opt.Lookups == LookupFull && (d.names == nil || !d.names.complete))
+	d.mu.Unlock()
+	if !needed {
+		return
+	}
+	if stats, err := u.statDirs(ctx, hs); err == nil && lostCopies(stats, hs.set()) == 0 { // else who asks for the name finds out
+		u.proveAbsents(d, hs.set(), stats, now)
+	}
 }
 
 // sumVersions is one number for the versions of copies, never 0; not ok: others may have hidden a change in one of them.

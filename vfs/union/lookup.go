@@ -345,6 +345,7 @@ func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) 
 		return nil, &moved{d.node(), -1}
 	}
 	u.cover(ctx, d, hs)
+	u.beginProof(ctx, d, hs)
 	asked := u.now()
 	seen, err := u.lookAll(ctx, hs, name)
 	if err != nil {

@@ -1,0 +1,185 @@
+package union
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sheaf/vfs"
+	"sheaf/vfs/volume"
+)
+
+// nameShare is a share of n volumes that is never listed for a look-up, and a directory with a copy on each.
+func nameShare(t *testing.T, n int) (*shareT, vfs.Node) {
+	t.Helper()
+	s := memShare(t, n, nil)
+	for _, m := range s.mems {
+		plant(t, m.Root(), "d", vfs.Directory)
+	}
+	s.opt.Lookups = LookupNames
+	s.open(t)
+	return s, s.path(t, "d").Node
+}
+
+// asked is how many look-ups asked volumes while f ran.
+func (s *shareT) asked(f func()) int64 {
+	before := s.u.Stats().Asked
+	f()
+	return s.u.Stats().Asked - before
+}
+
+// TestAbsencesAreProvedByVersions: a second later all that was asked for is believed again at a stat of each copy, and
+// a third after that; nothing is when another process has changed a copy (A5).
+func TestAbsencesAreProvedByVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := nameShare(t, 3)
+		s.warm(t, d) // or the marks that are written now move the versions
+		time.Sleep(pastTrust)
+		all := func() {
+			for i := range 50 {
+				s.look(t, d, fmt.Sprintf("none-%d", i), vfs.NoEnt)
+			}
+		}
+		all()
+		if n := s.asked(all); n != 0 {
+			t.Errorf("%d of 50 names were asked for again at once", n)
+		}
+		for range 3 {
+			time.Sleep(pastTrust)
+			if n := s.asked(all); n != 0 {
+				t.Errorf("%d of 50 names were asked for again, though no version has moved", n)
+			}
+		}
+		if n := s.u.Stats().Revalidated; n < 3 {
+			t.Errorf("%d times revalidated", n)
+		}
+		plant(t, onVolume(t, s.mems[1], "d"), "none-7", vfs.Regular)
+		time.Sleep(pastTrust)
+		s.look(t, d, "none-7", vfs.OK)
+		refused := s.u.Stats().Refused
+		if n := s.asked(func() { s.look(t, d, "none-8", vfs.NoEnt) }); n != 1 {
+			t.Error("a version has moved, and what it proved is told still")
+		}
+		if n := s.u.Stats().Refused; n != refused+1 {
+			t.Errorf("%d answers of memory refused, want one more than %d", n, refused)
+		}
+	})
+}
+
+// TestAbsenceNeedsQuietVersions: where a clock stands still equal versions prove nothing until it is sure that it has moved on.
+func TestAbsenceNeedsQuietVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := nameShare(t, 2)
+		n := s.u.table.get(d.ID)
+		defer n.put()
+		sum := func(ctime time.Time) bool {
+			st := volume.Stat{Key: volume.Key{Ino: 1}, Ctime: vfs.TimeOf(ctime), Mtime: vfs.TimeOf(ctime)}
+			_, ok := s.u.sumVersions(0b11, []volume.Stat{st, st})
+			return ok
+		}
+		if !sum(time.Now()) {
+			t.Error("an exact version proves nothing")
+		}
+		caps := *s.u.vol(1).can()
+		caps.Quiet = 50 * time.Millisecond
+		s.u.vol(1).caps.Store(&caps)
+		if sum(time.Now().Add(-49*time.Millisecond)) || !sum(time.Now().Add(-51*time.Millisecond)) {
+			t.Error("a version of a coarse clock proves something too soon, or never")
+		}
+	})
+}
+
+// TestAbsencesEnd: what makes all that is known of a directory doubtful makes its absences void (A3, A4).
+func TestAbsencesEnd(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, s *shareT, n *node){
+		"distrust": func(_ *testing.T, s *shareT, n *node) { s.u.distrust(n) },
+		"listing": func(_ *testing.T, s *shareT, n *node) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			s.u.install(n, newNames())
+		},
+		"forget":   func(_ *testing.T, s *shareT, n *node) { s.u.forget(n) },
+		"one name": func(_ *testing.T, s *shareT, n *node) { s.u.distrustName(n, vfs.MustName("none"), s.u.online()) },
+		"lost": func(_ *testing.T, s *shareT, n *node) {
+			if err := s.u.loseCopies(n, 0b10, nil); err != nil {
+				panic(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, d := nameShare(t, 2)
+			s.look(t, d, "none", vfs.NoEnt)
+			n := s.u.table.get(d.ID)
+			defer n.put()
+			known := func() bool {
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				return s.u.absent(n, vfs.MustName("none"), s.u.now())
+			}
+			if !known() {
+				t.Fatal("the absence is not remembered")
+			}
+			if end(t, s, n); known() {
+				t.Error("the absence outlived what it rests on")
+			}
+		})
+	}
+}
+
+// TestOwnChangeEndsProof: versions that were seen before a change of ours prove no absence that was asked for after it: a power
+// cut may take the directory back to them.
+func TestOwnChangeEndsProof(t *testing.T) {
+	s, d := nameShare(t, 2)
+	s.look(t, d, "none", vfs.NoEnt)
+	must(t, s.u.lookStill(d, true))
+	s.mk(t, d, "made", vfs.Regular)
+	must(t, s.u.lookStill(d, false))
+}
+
+// lookStill wants the versions of d to prove absences, or not to.
+func (u *Union) lookStill(d vfs.Node, want bool) error {
+	n := u.table.get(d.ID)
+	defer n.put()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if (n.absents.still != 0) != want {
+		return fmt.Errorf("proved by versions: %v", !want)
+	}
+	return nil
+}
+
+// TestAbsencesAreBounded asks for more names than may be remembered: so many are, the count is true, and memory has
+// what they take (A8).
+func TestAbsencesAreBounded(t *testing.T) {
+	const limit = 4 * absenceShards
+	s, d := nameShare(t, 1)
+	s.close(t)
+	s.opt.Absences = limit
+	s.open(t)
+	d = s.path(t, "d").Node
+	memory := s.u.memory.Load()
+	for i := range 10 * limit {
+		s.look(t, d, fmt.Sprintf("none-%d", i), vfs.NoEnt)
+	}
+	st := s.u.Stats()
+	if st.Absences > limit || st.Absences < limit*9/10 || st.Evicted != 10*limit-int64(st.Absences) {
+		t.Errorf("%d absences are kept and %d went, of %d with a limit of %d", st.Absences, st.Evicted, 10*limit, limit)
+	}
+	if got := s.u.memory.Load() - memory; got != int64(st.Absences)*absenceBytes {
+		t.Errorf("%d bytes for %d absences", got, st.Absences)
+	}
+	s.u.absences.expire(s.u.now())
+	if got := s.u.memory.Load() - memory; got != 0 || s.u.absences.count() != 0 {
+		t.Errorf("%d bytes for what is expired, %d left", got, s.u.absences.count())
+	}
+}
+
+// TestLosersAreNotAbsent: the name of a conflict's loser is never remembered to be absent (A7).
+func TestLosersAreNotAbsent(t *testing.T) {
+	s, d := nameShare(t, 2)
+	s.look(t, d, "x"+conflictInfix+"v1", vfs.NoEnt)
+	if n := s.u.absences.count(); n != 0 {
+		t.Errorf("%d absences", n)
+	}
+}
