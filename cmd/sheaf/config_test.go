@@ -143,6 +143,7 @@ func TestHelp(t *testing.T) {
 		"status.txt":        {"status", "--help"},
 		"where.txt":         {"where", "--help"},
 		"volume-list.txt":   {"volume", "list", "--help"},
+		"cache-drop.txt":    {"cache", "drop", "--help"},
 		"volume-add.txt":    {"volume", "add", "--help"},
 		"volume-mode.txt":   {"volume", "mode", "--help"},
 		"volume-remove.txt": {"volume", "remove", "--help"},

@@ -67,6 +67,10 @@ func printStatus(w io.Writer, s *share.Status) error {
 	if text := scanText(&s.Scan); text != "" {
 		fmt.Fprintf(t, "scan\t%s\n", text)
 	}
+	if c := s.Lookups; c != nil {
+		fmt.Fprintf(t, "look-ups\t%d there and %d not, answered from memory; %d asked volumes, in %d what was known was not believed\n", c.Hits, c.Misses, c.Asked, c.Refused)
+		fmt.Fprintf(t, "memory\t%s for %d objects and %d absent names; %d directories proved anew, %d went for want of room\n", humanBytes(uint64(c.Memory)), c.Nodes, c.Absences, c.Revalidated, c.Evicted)
+	}
 	if c := s.Traffic; c != nil {
 		fmt.Fprintf(t, "traffic\t%d connections, %d calls answered, %d in flight, %d repeated\n", c.Connections, c.Calls, c.InFlight, c.Repeated)
 	}

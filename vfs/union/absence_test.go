@@ -183,3 +183,71 @@ func TestLosersAreNotAbsent(t *testing.T) {
 		t.Errorf("%d absences", n)
 	}
 }
+
+// TestDropCache forgets a directory that nothing else would make anybody look at again, and all beneath, which is in the index and
+// not in memory.
+func TestDropCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memShare(t, 2, nil)
+		s.newIndex(t)
+		s.opt.Exclusive = map[volume.ID]bool{s.mems[0].ID(): true, s.mems[1].ID(): true}
+		for _, m := range s.mems {
+			plant(t, m.Root(), "d", vfs.Directory)
+			plant(t, onVolume(t, m, "d"), "e", vfs.Directory)
+		}
+		s.open(t)
+		e := s.path(t, "d/e").Node
+		d := s.path(t, "d").Node
+		s.look(t, e, "late", vfs.NoEnt)
+		plant(t, onVolume(t, s.mems[1], "d", "e"), "late", vfs.Regular)
+		plant(t, onVolume(t, s.mems[1], "d"), "late", vfs.Regular)
+		s.look(t, e, "late", vfs.NoEnt) // nobody else changes it, it was said
+		drop := func(vn vfs.Node, below bool, want Dropped) {
+			t.Helper()
+			if got, err := s.u.DropCache(t.Context(), vn, below); err != nil || got != want {
+				t.Fatalf("dropped %+v, %v; want %+v", got, err, want)
+			}
+		}
+		drop(d, false, Dropped{Directories: 1})
+		s.look(t, d, "late", vfs.OK)
+		s.look(t, e, "late", vfs.NoEnt)
+		drop(d, true, Dropped{Directories: 2, Objects: 1})
+		s.look(t, e, "late", vfs.OK)
+		if _, err := s.u.DropCache(t.Context(), vfs.Node{ID: vfs.NodeID{1}}, false); vfs.StatusOf(err) != vfs.Stale {
+			t.Errorf("of a node that is not there: %v", err)
+		}
+	})
+}
+
+// TestDropCacheOfTheIndex: what is only in the index is forgotten, too, at a restart.
+func TestDropCacheOfTheIndex(t *testing.T) {
+	s := memShare(t, 2, nil)
+	s.newIndex(t)
+	s.open(t)
+	d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+	e := s.mk(t, d, "e", vfs.Directory).Node
+	for i := range 5 {
+		s.mk(t, e, fmt.Sprint("f", i), vfs.Regular)
+	}
+	lists := func(f func()) int64 {
+		before := s.u.Stats().Lists
+		f()
+		return s.u.Stats().Lists - before
+	}
+	s.list(t, e)
+	s.restart(t)
+	s.list(t, e) // after changes of ours it is listed once more
+	s.restart(t)
+	if n := lists(func() { s.list(t, e) }); n != 0 {
+		t.Fatalf("%d copies were listed, which the index knew", n)
+	}
+	s.restart(t)
+	if _, err := s.u.DropCache(t.Context(), d, true); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(t)
+	if n := lists(func() { s.list(t, e) }); n == 0 {
+		t.Error("the index still knew what was dropped")
+	}
+	s.wantClean(t)
+}

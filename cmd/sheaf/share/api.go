@@ -57,6 +57,36 @@ type Manager interface {
 	// Rebuild reads all that is on the volumes into the index while the share is served. each, which may be
 	// nil, is called about once a second. An error says what could not be seen.
 	Rebuild(ctx context.Context, each func(ScanStatus)) (ScanStatus, error)
+	// DropCache forgets what is known of the object at a path, which is then asked for on the volumes. Errors: NoEnt
+	// and whatever vfs.FS.Lookup returns.
+	DropCache(ctx context.Context, q DropRequest) (Dropped, error)
+}
+
+// DropRequest says what DropCache is to forget.
+type DropRequest struct {
+	Path      Text `json:"path"`      // in the share
+	Recursive bool `json:"recursive"` // and all that is in it
+}
+
+// Dropped is what DropCache has forgotten.
+type Dropped struct {
+	Version     int   `json:"version"`     // APIVersion
+	Directories int64 `json:"directories"` // with their names
+	Objects     int64 `json:"objects"`     // others that were in memory
+}
+
+// LookupCounts are how look-ups were answered since the start, and what is kept for that.
+type LookupCounts struct {
+	Mode        string `json:"mode"`        // the setting lookups
+	Hits        int64  `json:"hits"`        // answered from memory: there
+	Misses      int64  `json:"misses"`      // answered from memory: not there
+	Asked       int64  `json:"asked"`       // that asked volumes
+	Refused     int64  `json:"refused"`     // of these, where what memory had was too old or in doubt
+	Revalidated int64  `json:"revalidated"` // directories believed again because no version had moved
+	Evicted     int64  `json:"evicted"`     // objects and absences that memory had no room for
+	Absences    int    `json:"absences"`    // names kept that are not there, of directories too large to be known completely
+	Nodes       int    `json:"nodes"`       // objects in memory
+	Memory      int64  `json:"memory"`      // bytes that all this takes, about
 }
 
 // Status is how a share is.
@@ -76,6 +106,7 @@ type Status struct {
 	Volumes  []VolumeStatus `json:"volumes"`
 	Index    IndexStatus    `json:"index"`
 	Scan     ScanStatus     `json:"scan"`
+	Lookups  *LookupCounts  `json:"lookups,omitempty"` // of a running server
 	Traffic  *Traffic       `json:"traffic,omitempty"` // of the native engine
 }
 

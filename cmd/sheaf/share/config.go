@@ -29,6 +29,7 @@ type Config struct {
 	// Translators are the layers over the share, from the top.
 	Translators []translator.Spec
 	Lookups     string // lookups
+	Absences    int64  // absences
 	Trust       time.Duration
 	Watch       string        // watch, a local.WatchMode
 	Watched     time.Duration // trust-watched

@@ -37,6 +37,7 @@ const (
 //	POST /v1/volumes/remove         Removal → stream of Held, Change
 //	POST /v1/check                  CheckRequest → stream of CheckItem, CheckSummary
 //	POST /v1/rebuild                {} → stream of ScanStatus, ScanStatus
+//	POST /v1/cache/drop             DropRequest → Dropped
 //
 // An error is {"error": …, "status": N}, with vfs's number of the status. Bodies and streams
 // are in stream.go.
@@ -142,6 +143,7 @@ func controlMux(in Manager) *http.ServeMux {
 	handleStream(mux, "POST /v1/volumes/remove", func(ctx context.Context, q Removal, each func(Held)) (any, error) {
 		return in.RemoveVolume(ctx, q, each)
 	})
+	handleBody(mux, "POST /v1/cache/drop", func(ctx context.Context, q DropRequest) (any, error) { return in.DropCache(ctx, q) })
 	handleStream(mux, "POST /v1/check", func(ctx context.Context, q CheckRequest, each func(CheckItem)) (any, error) {
 		return in.Check(ctx, q, each)
 	})
@@ -252,6 +254,12 @@ func (c *Client) Check(ctx context.Context, q CheckRequest, each func(CheckItem)
 func (c *Client) Rebuild(ctx context.Context, each func(ScanStatus)) (s ScanStatus, err error) {
 	err = stream(ctx, c, "/v1/rebuild", struct{}{}, each, &s)
 	return s, err
+}
+
+// DropCache implements Manager.
+func (c *Client) DropCache(ctx context.Context, q DropRequest) (d Dropped, err error) {
+	err = c.put(ctx, "/v1/cache/drop", q, &d)
+	return d, err
 }
 
 func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {

@@ -29,9 +29,19 @@ func (s *Share) Status(ctx context.Context) (Status, error) {
 	p := s.union.ScanProgress()
 	st.Scan = scanStatus(&p, expected(volumes))
 	if s.engine != nil {
+		st.Lookups = s.lookupCounts()
 		st.Listen, st.Mount, st.Traffic = s.Addr().String(), s.MountCommand(), s.engine.Traffic()
 	}
 	return st, nil
+}
+
+// lookupCounts are the union's.
+func (s *Share) lookupCounts() *LookupCounts {
+	c := s.union.Stats()
+	return &LookupCounts{
+		Mode: s.cfg.Lookups, Hits: c.Hits, Misses: c.Misses, Asked: c.Asked, Refused: c.Refused, Revalidated: c.Revalidated,
+		Evicted: c.Evicted, Absences: c.Absences, Nodes: c.Nodes, Memory: c.Memory,
+	}
 }
 
 // indexStatus is how the index is.
@@ -227,6 +237,30 @@ func (s *Share) absent(_ context.Context, path string, dir vfs.Node, name vfs.Na
 func (s *Share) explain(dir vfs.Node, name vfs.Name) *Lookup {
 	answer, fact := s.union.Explain(dir, name)
 	return &Lookup{Answer: answer, Fact: fact}
+}
+
+// DropCache implements Manager. Symbolic links are not followed.
+func (s *Share) DropCache(ctx context.Context, q DropRequest) (Dropped, error) {
+	path := string(q.Path)
+	fail := func(err error) (Dropped, error) {
+		return Dropped{}, &vfs.Error{Status: vfs.StatusOf(err), Op: "drop what is known", Object: path, Err: err}
+	}
+	names, err := splitPath(path)
+	if err != nil {
+		return fail(err)
+	}
+	at, err := s.union.Root(ctx, vfs.Superuser)
+	for i := 0; err == nil && i < len(names); i++ {
+		at, _, err = s.union.Lookup(ctx, vfs.Superuser, at.Node, names[i])
+	}
+	if err != nil {
+		return fail(err)
+	}
+	d, err := s.union.DropCache(ctx, at.Node, q.Recursive)
+	if err != nil {
+		return fail(err)
+	}
+	return Dropped{Version: APIVersion, Directories: d.Directories, Objects: d.Objects}, nil
 }
 
 // splitPath takes a path in the share apart. "." is nothing and ".." is refused:

@@ -112,6 +112,11 @@ var Settings = []*Setting{
 		def:  fixed("full"), field: func(c *Config) any { return &c.Lookups },
 	},
 	{
+		Key: "absences", Flag: "absences", Kind: KindCount, Min: 64, Max: 1 << 28,
+		Help: "Names that are remembered not to be there, one by one, of directories that are not known completely because they are too large to list: in memory, of which they take a quarter at most, 48 bytes each, and as many in the index.",
+		def:  fixed("1000000"), field: func(c *Config) any { return &c.Absences },
+	},
+	{
 		Key: "trust", Flag: "trust", Kind: KindDuration, Min: int64(time.Millisecond), Max: int64(time.Hour),
 		Help: "How long what is known about names and attributes of a volume that others may change is believed before it is looked at again.",
 		def:  fixed("1s"), field: func(c *Config) any { return &c.Trust },

@@ -170,6 +170,7 @@ func (s *Share) unionOptions() union.Options {
 		Watched:     s.cfg.Watched,
 		OfflineWait: s.cfg.OfflineWait,
 		Memory:      s.cfg.Memory,
+		Absences:    int(s.cfg.Absences),
 		OpenFiles:   int(s.cfg.OpenFiles),
 		OpenDirs:    int(s.cfg.OpenDirs),
 		Hide:        append([]string{}, s.cfg.Hide...),
