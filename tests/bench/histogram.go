@@ -5,9 +5,12 @@ import (
 	"time"
 )
 
-// histogram counts latencies in steps of 1/32 of their power of two: 3 % wide.
+// histogram counts latencies in steps of 1/32 of their power of two: 3 % wide. Least, most and sum are exact.
 type histogram struct {
 	n     int
+	sum   time.Duration
+	least time.Duration // of n > 0
+	most  time.Duration
 	count [64 * steps]uint32
 }
 
@@ -33,10 +36,23 @@ func floorOf(slot int) uint64 {
 
 func (h *histogram) record(d time.Duration) {
 	h.count[slotOf(uint64(max(0, d)))]++
+	if h.n == 0 || d < h.least {
+		h.least = d
+	}
+	h.most = max(h.most, d)
+	h.sum += d
 	h.n++
 }
 
+// average is that of all; 0 of none.
+func (h *histogram) average() time.Duration { return h.sum / time.Duration(max(1, h.n)) }
+
 func (h *histogram) add(o *histogram) {
+	if o.n > 0 && (h.n == 0 || o.least < h.least) {
+		h.least = o.least
+	}
+	h.most = max(h.most, o.most)
+	h.sum += o.sum
 	h.n += o.n
 	for i, n := range o.count {
 		h.count[i] += n

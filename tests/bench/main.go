@@ -20,6 +20,7 @@ type options struct {
 	ops     string
 	peers   string
 	creates string
+	lookups bool
 	dir     string
 	sheaf   string
 }
@@ -64,6 +65,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.ops, "ops", "", "procedures by the beginning of their names, with commas (default all)")
 	f.StringVar(&o.peers, "peers", strings.Join(peerNames, ","), "servers, with commas; none: no procedures are measured")
 	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
+	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
@@ -75,7 +77,12 @@ func parse(args []string, out io.Writer) (*options, error) {
 	}
 	set := map[string]bool{}
 	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
-	if !set["creates"] && !set["ops"] {
+	switch {
+	case o.lookups && (set["ops"] || set["peers"] || set["creates"]):
+		return nil, errors.New("-lookups is measured by itself")
+	case o.lookups:
+		o.peers = ""
+	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
 	}
 	return o, nil
@@ -97,6 +104,9 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := o.build(dir); err != nil {
 		return err
+	}
+	if o.lookups {
+		return o.lookUps(dir, out, progress)
 	}
 	if o.peers != "" {
 		err = o.procedures(dir, some, out, progress)
@@ -125,7 +135,7 @@ func (o *options) procedures(dir string, some []op, out, progress io.Writer) (er
 
 // build makes the sheaf command, if a peer needs it and none is given.
 func (o *options) build(dir string) error {
-	if o.sheaf != "" || o.creates == "" && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
+	if o.sheaf != "" || !o.lookups && o.creates == "" && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
 		return nil
 	}
 	o.sheaf = filepath.Join(dir, "sheaf")
