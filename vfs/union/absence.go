@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dchest/siphash"
 
@@ -241,7 +242,7 @@ func (u *Union) proveAbsents(d *node, set volset, stats []volume.Stat, at int64)
 		u.unproveAbsents(d)
 		return
 	}
-	sum, ok := u.sumVersions(set, stats)
+	sum, ok := u.sumVersions(set, stats, time.Now().Add(-time.Duration(u.now()-at)))
 	if !ok || sum != o.sum {
 		u.unproveAbsents(d)
 	}
@@ -272,12 +273,13 @@ func (u *Union) beginProof(ctx context.Context, d *node, hs handles) {
 	}
 }
 
-// sumVersions is one number for the versions of copies, never 0; not ok: others may have hidden a change in one of them.
-func (u *Union) sumVersions(set volset, stats []volume.Stat) (sum uint64, ok bool) {
+// sumVersions is one number for the versions of copies, which were asked for after looked, never 0; not ok: others may have hidden a
+// change in one of them.
+func (u *Union) sumVersions(set volset, stats []volume.Stat, looked time.Time) (sum uint64, ok bool) {
 	b := make([]byte, 0, 8*64)
 	for i, v := range set.list() {
 		st := &stats[i]
-		if !u.quiet(v, st) {
+		if !u.quiet(v, st, looked) {
 			return 0, false
 		}
 		id, version := u.vol(v).id, st.Version()

@@ -75,7 +75,7 @@ func TestAbsenceNeedsQuietVersions(t *testing.T) {
 		defer n.put()
 		sum := func(ctime time.Time) bool {
 			st := volume.Stat{Key: volume.Key{Ino: 1}, Ctime: vfs.TimeOf(ctime), Mtime: vfs.TimeOf(ctime)}
-			_, ok := s.u.sumVersions(0b11, []volume.Stat{st, st})
+			_, ok := s.u.sumVersions(0b11, []volume.Stat{st, st}, time.Now())
 			return ok
 		}
 		if !sum(time.Now()) {
