@@ -223,7 +223,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 		return a, nil
 	}
 	for range searches {
-		hs, err := u.dirsAt(ctx, n, u.online())
+		hs, err := u.dirsUpTo(ctx, n, u.online())
 		if err != nil {
 			return vfs.Attr{}, err
 		}
@@ -306,25 +306,22 @@ func (u *Union) readStamps(ctx context.Context, n *node) error {
 
 // statDirs asks every copy in hs; the results are in volume order, without gaps.
 func (u *Union) statDirs(ctx context.Context, hs handles) ([]volume.Stat, error) {
-	byVol := make([]volume.Stat, len(hs))
 	set := hs.set()
-	u.stats.stats.Add(int64(set.count()))
-	err := u.askEach(set, func(v int) error {
-		var err error
-		byVol[v], err = hs[v].d.Stat(ctx)
-		if vfs.StatusOf(err) == vfs.Stale {
-			byVol[v], err = volume.Stat{}, nil // removed: no link is left
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
+	stats := make([]volume.Stat, set.count())
+	u.stats.stats.Add(int64(len(stats)))
+	if len(stats) == 1 { // by far the most
+		return stats, hs[set.first()].stat(ctx, &stats[0])
 	}
-	stats := byVol[:0]
-	for _, v := range set.list() {
-		stats = append(stats, byVol[v])
+	return stats, u.askEach(set, func(v int) error { return hs[v].stat(ctx, &stats[set.rank(v)]) })
+}
+
+// stat puts into st what the directory is; no links if it was removed.
+func (h *dirHandle) stat(ctx context.Context, st *volume.Stat) (err error) {
+	*st, err = h.d.Stat(ctx)
+	if vfs.StatusOf(err) == vfs.Stale {
+		*st, err = volume.Stat{}, nil
 	}
-	return stats, nil
+	return err
 }
 
 // lostCopies are those of set whose directory was removed behind our back.

@@ -354,7 +354,15 @@ func (u *Union) keepDir(n *node, v int, id volume.Identity, d volume.Dir, openin
 
 // dirsAt opens n's copies on all of s. Those of s that it has no copy on are left out.
 func (u *Union) dirsAt(ctx context.Context, n *node, s volset) (handles, error) {
-	hs := make(handles, MaxVolumes)
+	return u.openInto(ctx, make(handles, MaxVolumes), n, s)
+}
+
+// dirsUpTo is dirsAt for who looks at the volumes of s only: there is no room for others.
+func (u *Union) dirsUpTo(ctx context.Context, n *node, s volset) (handles, error) {
+	return u.openInto(ctx, make(handles, s.top()), n, s)
+}
+
+func (u *Union) openInto(ctx context.Context, hs handles, n *node, s volset) (handles, error) {
 	for _, v := range s.list() {
 		h, err := u.dirAt(ctx, n, v)
 		if errors.Is(err, errNoCopy) {

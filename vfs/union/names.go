@@ -26,6 +26,12 @@ func (s volset) first() int {
 	return bits.TrailingZeros64(uint64(s))
 }
 
+// top is more than the highest volume of s, by one.
+func (s volset) top() int { return bits.Len64(uint64(s)) }
+
+// rank is how many volumes of s are before v.
+func (s volset) rank(v int) int { return (s & (1<<uint(v) - 1)).count() }
+
 // list is the volumes of s in order.
 func (s volset) list() []int {
 	l := make([]int, 0, s.count())

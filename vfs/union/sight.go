@@ -96,13 +96,13 @@ func (u *Union) lookAll(ctx context.Context, hs handles, phys vfs.Name) ([]sight
 		}
 		return []sighting{s}, nil
 	}
-	found := make([]sighting, len(hs))
+	found := make([]sighting, set.count())
 	err := u.askEach(set, func(v int) error {
 		s, err := u.look(ctx, hs[v], phys)
 		if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
 			return hs[v].lost(err)
 		}
-		found[v] = s
+		found[set.rank(v)] = s
 		return nil
 	})
 	if err != nil {
