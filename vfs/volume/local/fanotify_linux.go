@@ -178,6 +178,7 @@ var errEvents = errors.New("the kernel's events are not as fanotify(7) says")
 // The event is reused. After an error nothing more can be read.
 func parseFanotify(b []byte, each func(e *fanEvent)) error {
 	ne := binary.NativeEndian
+	var e fanEvent
 	for len(b) > 0 {
 		if len(b) < fanotifyHead {
 			return errEvents
@@ -186,7 +187,7 @@ func parseFanotify(b []byte, each func(e *fanEvent)) error {
 		if b[4] != unix.FANOTIFY_METADATA_VERSION || head < fanotifyHead || size < head || size > len(b) {
 			return errEvents
 		}
-		e := fanEvent{mask: ne.Uint64(b[8:]), pid: int32(ne.Uint32(b[20:]))}
+		e = fanEvent{mask: ne.Uint64(b[8:]), pid: int32(ne.Uint32(b[20:]))}
 		if err := e.info(b[head:size]); err != nil {
 			return err
 		}
