@@ -222,6 +222,14 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
+// ExportPath is the path of the export that vfs.Who.Export names, empty if there is none.
+func (s *Server) ExportPath(id uint64) string {
+	if r := s.table.Load().byID[id]; r != nil {
+		return r.export.Path
+	}
+	return ""
+}
+
 // code is the wire status for err of call c, which it counts and, where it is the
 // server's own trouble, logs. A call that the client is to repeat is not kept in
 // the reply cache.

@@ -46,6 +46,9 @@ const (
 	numStatuses
 )
 
+// NumStatuses is the length of an array that a Status indexes.
+const NumStatuses = int(numStatuses)
+
 var statusText = [numStatuses]string{
 	OK: "ok", Perm: "operation not permitted", NoEnt: "no such file or directory",
 	IO: "input/output error", NXIO: "no such device or address", Acces: "permission denied",
@@ -58,6 +61,32 @@ var statusText = [numStatuses]string{
 	BadCookie: "stale directory cookie", NotSupp: "operation not supported",
 	TooSmall: "buffer too small", ServerFault: "server fault", BadType: "type not supported",
 	Jukebox: "temporarily unavailable", Again: "needs waiting",
+}
+
+var statusNames = [numStatuses]string{
+	OK: "ok", Perm: "perm", NoEnt: "noent", IO: "io", NXIO: "nxio", Acces: "acces", Exist: "exist", XDev: "xdev",
+	NoDev: "nodev", NotDir: "notdir", IsDir: "isdir", Inval: "inval", FBig: "fbig", NoSpc: "nospc", ROFS: "rofs",
+	MLink: "mlink", NameTooLong: "nametoolong", NotEmpty: "notempty", DQuot: "dquot", Stale: "stale",
+	BadHandle: "badhandle", NotSync: "notsync", BadCookie: "badcookie", NotSupp: "notsupp", TooSmall: "toosmall",
+	ServerFault: "serverfault", BadType: "badtype", Jukebox: "jukebox", Again: "again",
+}
+
+// Name is the constant's name in lower case, for configurations, labels and logs.
+func (s Status) Name() string {
+	if s < numStatuses {
+		return statusNames[s]
+	}
+	return fmt.Sprintf("status%d", uint8(s))
+}
+
+// ParseStatus is the Status with that name; not OK, and not Again, which no call ends with.
+func ParseStatus(name string) (Status, error) {
+	for _, s := range Statuses() {
+		if s != Again && s.Name() == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is no status; want one of %s", name, strings.Join(statusNames[OK+1:Again], ", "))
 }
 
 // Statuses lists every Status but OK, for tables and their tests.

@@ -152,6 +152,7 @@ var downhill = []struct {
 	{"vfs/vfstest", []string{"vfs", "vfs/perm"}, "the reference depends on the rules only"},
 	{"vfs/volume", []string{"vfs"}, "the contract of a volume"},
 	{"vfs/volume/fault", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
+	{"vfs/volume/meter", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
 	{"vfs/volume/delay", []string{"vfs", "vfs/volume", "vfs/volume/hook"}, "it is a hook"},
 	{"vfs/volume/volumetest", []string{"vfs", "vfs/volume", "tests/need"}, "it is for tests, and asks what the machine has"},
 	{"vfs/volume/*", []string{"vfs", "vfs/volume", "vfs/perm"}, "a volume knows nothing of the union"},
@@ -221,6 +222,7 @@ var kept = []struct {
 	{"github.com/buildbarn/go-xdr", nil, []string{"nfsd/..."}, "a second oracle for our wire code, in tests only"},
 	// meta watches the room of its own directory, rpc reads sockets that have something.
 	{"golang.org/x/sys", []string{"vfs/volume/local", "vfs/volume/volumetest", "meta", "nfsd/rpc"}, []string{"..."}, "the only code that knows host system calls on files"},
+	{"github.com/prometheus", []string{"vfs/translator/metrics", "cmd/sheaf/share"}, []string{"cmd/sheaf"}, "counters have an endpoint, rooms have numbers"},
 	{"pgregory.net/rapid", []string{"vfs/vfstest", "vfs/volume/volumetest"}, []string{"..."}, "random programs are for tests"},
 }
 

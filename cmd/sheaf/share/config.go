@@ -34,7 +34,10 @@ type Config struct {
 	Watch       string        // watch, a local.WatchMode
 	Watched     time.Duration // trust-watched
 	WatchDirs   int64         // watch-directories; 0: half of what the system allows
-	LogLevel    slog.Level
+	// MetricsListen is where metrics are served over TCP; empty: nowhere.
+	MetricsListen string // metrics-listen
+	Pprof         bool
+	LogLevel      slog.Level
 	// LogFormat is "text" or "json".
 	LogFormat string
 
@@ -133,6 +136,11 @@ func (c *Config) Validate() error {
 	}
 	if err := checkListen(c.Listen); err != nil {
 		add("listen", "", "%v", err)
+	}
+	if c.MetricsListen != "" {
+		if err := checkListen(c.MetricsListen); err != nil {
+			add("metrics-listen", "", "%v", err)
+		}
 	}
 	if len(c.Volumes) == 0 {
 		add("volumes", "give at least one, --volume NAME=DIR or a list in the file", "none is given")

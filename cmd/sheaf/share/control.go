@@ -39,6 +39,9 @@ const (
 //	POST /v1/rebuild                {} → stream of ScanStatus, ScanStatus
 //	POST /v1/cache/drop             DropRequest → Dropped
 //
+// Besides, for programs that know nothing of sheaf (observe.go): GET /metrics, GET /healthz, and
+// with the setting pprof /debug/pprof/.
+//
 // An error is {"error": …, "status": N}, with vfs's number of the status. Bodies and streams
 // are in stream.go.
 type control struct {
@@ -65,8 +68,9 @@ func (e *controlError) Unwrap() []error {
 	return []error{e.Status}
 }
 
-// startControl answers for in on a socket at state, whose lock the caller holds.
-func startControl(state *stateDir, in Manager, log *slog.Logger) (*control, error) {
+// startControl answers for in on a socket at state, whose lock the caller holds; others answers what is not of the
+// protocol.
+func startControl(state *stateDir, in Manager, others http.Handler, log *slog.Logger) (*control, error) {
 	if err := state.removeSocket(); err != nil {
 		return nil, err
 	}
@@ -76,7 +80,7 @@ func startControl(state *stateDir, in Manager, log *slog.Logger) (*control, erro
 	}
 	c := &control{listen: l, done: make(chan struct{})}
 	c.http = http.Server{
-		Handler:           controlMux(in),
+		Handler:           controlMux(in, others),
 		ReadHeaderTimeout: controlTimeout,
 		ReadTimeout:       controlTimeout,
 		MaxHeaderBytes:    controlHeader,
@@ -126,8 +130,11 @@ func (c *control) stop(ctx context.Context, state *stateDir) error {
 	return errors.Join(err, state.removeSocket())
 }
 
-func controlMux(in Manager) *http.ServeMux {
+func controlMux(in Manager, others http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
+	for _, pattern := range []string{"GET /metrics", "GET /healthz", "/debug/pprof/"} {
+		mux.Handle(pattern, others)
+	}
 	handle(mux, "GET /v1/status", func(r *http.Request) (any, error) { return in.Status(r.Context()) })
 	handle(mux, "GET /v1/volumes", func(r *http.Request) (any, error) { return in.Volumes(r.Context()) })
 	handle(mux, "GET /v1/where", func(r *http.Request) (any, error) {

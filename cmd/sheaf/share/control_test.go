@@ -53,7 +53,7 @@ func controlOver(t *testing.T, in Manager) (*Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := startControl(state, in, testLogger(t))
+	c, err := startControl(state, in, http.NotFoundHandler(), testLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (s *Share) wire() error {
 	return errors.Join(errs...)
 }
 
-// guard gives c the volume that the share uses: guard(group(local)). The guard is around the
+// guard gives c the volume that the share uses: guard(group(meter(local))). The guard is around the
 // sharing of flushes, so that each opening of the volume has its own: what hangs in one that
 // ended must not keep those of the next waiting (vfs/volume/guard).
 func (s *Share) guard(c *candidate) error {
@@ -38,7 +38,7 @@ func (s *Share) guard(c *candidate) error {
 			if err != nil {
 				return nil, err
 			}
-			return s.opened(name, v, &c.flushes), nil
+			return s.opened(c, v), nil
 		},
 		Present:  stillThere,
 		Deadline: s.cfg.VolumeDeadline, OfflineWait: s.cfg.OfflineWait, ProbeEvery: s.cfg.ProbeEvery,
@@ -46,7 +46,7 @@ func (s *Share) guard(c *candidate) error {
 		Log: s.log,
 	}
 	if v := c.take(); v != nil {
-		o.First = s.opened(name, v, &c.flushes)
+		o.First = s.opened(c, v)
 	}
 	c.vol = guard.New(o)
 	c.vol.Notify(func(st volume.State) {
@@ -63,13 +63,16 @@ type anOpening struct {
 	local *local.Volume
 }
 
-func (s *Share) opened(name string, l *local.Volume, flushes *group.Counter) *anOpening {
+func (s *Share) opened(c *candidate, l *local.Volume) *anOpening {
 	l.WatchBy(local.WatchMode(s.cfg.Watch), int(s.cfg.WatchDirs))
 	v := volume.Volume(l)
 	if s.opt.decorate != nil {
-		v = s.opt.decorate(name, v)
+		v = s.opt.decorate(c.cfg.Name, v)
 	}
-	return &anOpening{group.Counted(v, flushes), l}
+	if s.cfg.measures() {
+		v = c.meter.Around(v)
+	}
+	return &anOpening{group.Counted(v, &c.flushes), l}
 }
 
 // stillThere looks whether the path of a volume that guard opened still leads to it.

@@ -237,6 +237,16 @@ var Settings = []*Setting{
 		def:  fixed("30s"), field: func(c *Config) any { return &c.ShutdownTimeout }, Reload: true,
 	},
 	{
+		Key: "metrics-listen", Flag: "metrics-listen", Kind: KindText, Value: "HOST:PORT",
+		Help: "Address on which /metrics, for Prometheus, and /healthz are served over TCP, to whoever reaches it. Empty: only on the control socket. Operations of volumes are timed if it is set, or if there is a translator metrics at the start.",
+		def:  fixed(""), field: func(c *Config) any { return &c.MetricsListen },
+	},
+	{
+		Key: "pprof", Flag: "pprof", Kind: KindBool,
+		Help: "Serve /debug/pprof on the control socket, never over TCP.",
+		def:  fixed("false"), field: func(c *Config) any { return &c.Pprof },
+	},
+	{
 		Key: "log-level", Flag: "log-level", Kind: KindChoice, Choices: []string{"debug", "info", "warn", "error"}, Reload: true,
 		Help: "The least severe that is logged.",
 		def:  fixed("info"), field: func(c *Config) any { return &c.LogLevel },

@@ -13,12 +13,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sheaf/meta"
 	"sheaf/nfsd"
 	"sheaf/nfsd/rpc"
 	"sheaf/vfs"
 	"sheaf/vfs/translator"
-	"sheaf/vfs/translator/kinds"
+	"sheaf/vfs/translator/metrics"
 	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
 )
@@ -47,7 +49,12 @@ type Share struct {
 	stack   *translator.Stack // over union; what is served
 	engine  engine            // nil of a share that was opened for questions only
 	listen  net.Listener      // of engine
+	scrapes net.Listener      // of metrics over TCP; nil: none
 	control *control
+	metrics *metricsServer // nil: metrics are not served over TCP
+
+	recorder *metrics.Recorder
+	registry *prometheus.Registry
 
 	mu      sync.Mutex // guards exports, and orders Reloads
 	exports *nfsd.Exports
@@ -61,6 +68,8 @@ type engine interface {
 	Shutdown(context.Context) error
 	Reload(context.Context, *nfsd.Exports) error
 	Traffic() *Traffic // nil if it does not count
+	Procs() []nfsd.ProcStats
+	ExportPath(id uint64) string // empty: not known
 }
 
 // Open checks cfg and everything it names, opens the share and listens. Nothing is
@@ -136,6 +145,11 @@ func (s *Share) bind(ctx context.Context) (err error) {
 	case err != nil:
 		return fmt.Errorf("%w; if another NFS server has the port, choose one with --listen", err)
 	}
+	if s.cfg.MetricsListen != "" {
+		if s.scrapes, err = lc.Listen(ctx, "tcp", s.cfg.MetricsListen); err != nil {
+			return fmt.Errorf("metrics: %w; choose another address with --metrics-listen", err)
+		}
+	}
 	return nil
 }
 
@@ -157,7 +171,9 @@ func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err e
 	if s.union, err = union.Open(ctx, s.unionOptions()); err != nil {
 		return err
 	}
-	s.stack = translator.NewStack(s.union, kinds.All(), s.log)
+	s.recorder = metrics.NewRecorder(s.exportPath)
+	s.stack = translator.NewStack(s.union, kindsFor(s.recorder), s.log)
+	s.registry = newRegistry(s)
 	return nil
 }
 
@@ -204,7 +220,8 @@ func (s *Share) start(ctx context.Context) (err error) {
 	if s.engine, err = s.newEngine(ctx); err != nil {
 		return err
 	}
-	s.control, err = startControl(s.state, s, s.log)
+	s.metrics = s.startMetrics()
+	s.control, err = startControl(s.state, s, s.observeMux(s.cfg.Pprof), s.log)
 	return err
 }
 
@@ -250,6 +267,9 @@ func (n native) Serve(l net.Listener) error {
 	return nil
 }
 
+// Procs are the counters of NFS's procedures.
+func (n native) Procs() []nfsd.ProcStats { return n.Stats().Procs }
+
 func (n native) Traffic() *Traffic {
 	st := n.Stats().RPC
 	return &Traffic{
@@ -284,6 +304,7 @@ func (s *Share) Reload(ctx context.Context, cfg Config) error {
 		return err
 	}
 	layers.Commit()
+	s.recorder.ExportsChanged()
 	s.exports = x
 	return nil
 }

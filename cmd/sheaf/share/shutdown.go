@@ -69,6 +69,11 @@ func (s *Share) closeDoors(limits *closing) error {
 		defer cancel()
 		errs = append(errs, bounded(2*limits.control, "close the control socket", func() error { return s.control.stop(ctx, s.state) }))
 	}
+	if s.metrics != nil {
+		errs = append(errs, s.metrics.stop())
+	} else if s.scrapes != nil {
+		errs = append(errs, s.scrapes.Close())
+	}
 	if s.listen != nil {
 		if err := s.listen.Close(); !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)

@@ -11,6 +11,7 @@ import (
 	"sheaf/vfs/volume/group"
 	"sheaf/vfs/volume/guard"
 	"sheaf/vfs/volume/local"
+	"sheaf/vfs/volume/meter"
 )
 
 // lookTimeout is how long the start waits for directories that do not answer, all together: a disk
@@ -35,6 +36,7 @@ type candidate struct {
 	vol   *guard.Volume // what the share uses
 
 	flushes group.Counter // over all openings
+	meter   meter.Meter   // the same; counts nothing unless Config.measures
 }
 
 // role is what a candidate is to the share.

@@ -3,18 +3,33 @@ package share
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"sheaf/vfs/translator"
 	"sheaf/vfs/translator/kinds"
+	"sheaf/vfs/translator/metrics"
 )
+
+// kindsFor are the kinds of layers, of which metrics counts for r.
+func kindsFor(r *metrics.Recorder) []translator.Kind { return kinds.All(r.Kind()) }
+
+// anyKinds are the kinds of layers, to look at them.
+func anyKinds() []translator.Kind {
+	return kindsFor(metrics.NewRecorder(func(uint64) string { return "" }))
+}
+
+// measures reports whether operations of volumes are to be timed: it costs each some tenths of a microsecond.
+func (c *Config) measures() bool {
+	return c.MetricsListen != "" || slices.ContainsFunc(c.Translators, func(s translator.Spec) bool { return s.Kind == "metrics" })
+}
 
 // kindHelp is what each kind of layer does, for the reference.
 func kindHelp() string {
 	var all []string
-	for _, k := range kinds.All() {
+	for _, k := range anyKinds() {
 		all = append(all, k.Name+": "+k.Help)
 	}
 	return strings.Join(all, " ")
@@ -64,7 +79,7 @@ func (e *entryError) Unwrap() error { return e.err }
 
 // checkTranslators finds mistakes in the layers.
 func (c *Config) checkTranslators() []error {
-	err := translator.Check(kinds.All(), c.Translators)
+	err := translator.Check(anyKinds(), c.Translators)
 	if err == nil {
 		return nil
 	}

@@ -6,9 +6,10 @@ import (
 	"sheaf/vfs/translator/readonly"
 )
 
-// All are all kinds.
-func All() []translator.Kind {
+// All are all kinds. That of metrics comes from what holds the counters (metrics.Recorder).
+func All(metrics translator.Kind) []translator.Kind {
 	return []translator.Kind{
+		metrics,
 		readonly.Kind,
 	}
 }
