@@ -208,6 +208,9 @@ func logField(t *starlark.Thread, key string, v starlark.Value) (slog.Attr, erro
 		if i, ok := v.Int64(); ok {
 			return slog.Int64(key, i), nil
 		}
+		if u, ok := v.Uint64(); ok {
+			return slog.Uint64(key, u), nil
+		}
 	case starlark.Float:
 		return slog.Float64(key, float64(v)), nil
 	case status:
