@@ -4,6 +4,7 @@ package kinds
 import (
 	"sheaf/vfs/translator"
 	"sheaf/vfs/translator/readonly"
+	"sheaf/vfs/translator/script"
 )
 
 // All are all kinds. That of metrics comes from what holds the counters (metrics.Recorder).
@@ -11,5 +12,6 @@ func All(metrics translator.Kind) []translator.Kind {
 	return []translator.Kind{
 		metrics,
 		readonly.Kind,
+		script.Kind,
 	}
 }
