@@ -3,6 +3,7 @@ package kinds
 
 import (
 	"sheaf/vfs/translator"
+	"sheaf/vfs/translator/negative"
 	"sheaf/vfs/translator/readonly"
 	"sheaf/vfs/translator/script"
 )
@@ -11,6 +12,7 @@ import (
 func All(metrics translator.Kind) []translator.Kind {
 	return []translator.Kind{
 		metrics,
+		negative.Kind,
 		readonly.Kind,
 		script.Kind,
 	}
