@@ -103,6 +103,17 @@ func (o *Options) Choice(key, def string, choices ...string) string {
 // Bool is true or false.
 func (o *Options) Bool(key string, def bool) bool { return value(o, key, def, "true or false") }
 
+// Is reports whether key is given and has that value, a text, a bool or a float.
+func (o *Options) Is(key string, v any) bool {
+	have, ok := o.get(key)
+	switch have.(type) {
+	case string, bool, float64:
+		return ok && have == v
+	default:
+		return false
+	}
+}
+
 // Float is a number from least to most.
 func (o *Options) Float(key string, def, least, most float64) float64 {
 	v, ok := o.get(key)

@@ -300,6 +300,9 @@ func TestOptions(t *testing.T) {
 	if s, err := read(good); err != nil || s != "x b true 1 2 2048 1m0s [a b] [a] true false true [1] v\n" {
 		t.Errorf("read %s, %v", s, err)
 	}
+	if o := newOptions("", good); !o.Is("bool", true) || o.Is("bool", false) || o.Is("none", nil) || o.Is("list", good["list"]) {
+		t.Error("Is is wrong")
+	}
 	bad := map[string]any{
 		"choice": "c", "bool": "yes", "float": 2, "int": 2.5, "bytes": "5KiB", "duration": 5,
 		"texts": []any{"a", 1}, "one": 7, "verbs": []any{"nix"}, "list": []any{map[string]any{"a": 6, "b": 1}, "x"}, "map": []any{}, "zz": nil,

@@ -153,6 +153,7 @@ func TestEvents(t *testing.T) {
 		f.lookup(t, vfs.Superuser, f.root, "x", vfs.NoEnt, 1)
 		f.lookup(t, vfs.Superuser, f.root, "x", vfs.NoEnt, 0)
 		f.model.Announce(e)
+		f.lookup(t, vfs.Superuser, f.root, fmt.Sprint("other", e.Kind, e.Name), vfs.NoEnt, 1) // the directory is known again, x is not
 	}
 	f.lookup(t, vfs.Superuser, f.root, "x", vfs.NoEnt, 1)
 	must(t, f.fs.Load(t.Context(), nil))
