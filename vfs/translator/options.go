@@ -25,6 +25,9 @@ type Options struct {
 	depends *[]string
 }
 
+// ReadOptions are values to be read strictly by others than layers.
+func ReadOptions(values map[string]any) *Options { return newOptions("", values) }
+
 func newOptions(place string, values map[string]any) *Options {
 	return &Options{place: place, values: values, read: map[string]bool{}, errs: new([]error), depends: new([]string)}
 }

@@ -34,6 +34,9 @@ type Config struct {
 	Watch       string        // watch, a local.WatchMode
 	Watched     time.Duration // trust-watched
 	WatchDirs   int64         // watch-directories; 0: half of what the system allows
+	// Faults and Delays make volumes misbehave, for tests.
+	Faults []VolumeFault
+	Delays []VolumeDelay
 	// MetricsListen is where metrics are served over TCP; empty: nowhere.
 	MetricsListen string // metrics-listen
 	Pprof         bool
@@ -168,6 +171,7 @@ func (c *Config) Validate() error {
 	}
 	errs = append(errs, c.checkLimits()...)
 	errs = append(errs, c.checkTranslators()...)
+	errs = append(errs, c.checkTrouble(names)...)
 	return errors.Join(errs...)
 }
 

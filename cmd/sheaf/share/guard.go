@@ -22,7 +22,7 @@ func (s *Share) wire() error {
 	return errors.Join(errs...)
 }
 
-// guard gives c the volume that the share uses: guard(group(meter(local))). The guard is around the
+// guard gives c the volume that the share uses: guard(group(meter(delay(fault(local))))). The guard is around the
 // sharing of flushes, so that each opening of the volume has its own: what hangs in one that
 // ended must not keep those of the next waiting (vfs/volume/guard).
 func (s *Share) guard(c *candidate) error {
@@ -69,6 +69,7 @@ func (s *Share) opened(c *candidate, l *local.Volume) *anOpening {
 	if s.opt.decorate != nil {
 		v = s.opt.decorate(c.cfg.Name, v)
 	}
+	v = s.cfg.trouble(c.cfg.Name, v)
 	if s.cfg.measures() {
 		v = c.meter.Around(v)
 	}

@@ -237,6 +237,16 @@ var Settings = []*Setting{
 		def:  fixed("30s"), field: func(c *Config) any { return &c.ShutdownTimeout }, Reload: true,
 	},
 	{
+		Key: "faults", Flag: "fault", Kind: KindList, Value: "'{volume: NAME, ...}'", Entries: true,
+		Help: "For tests only: operations on a volume's host that are made to fail. An entry has volume, verbs (operations or their classes, all), chance (0 to 1, 1), skip (how many first, 0), count (how many then, 0: any number), status (io) and after (true: the operation is made before it fails).",
+		def:  fixed(), field: func(c *Config) any { return &c.Faults },
+	},
+	{
+		Key: "delays", Flag: "delay", Kind: KindList, Value: "'{volume: NAME, ...}'", Entries: true,
+		Help: "For tests only: operations on a volume's host that are made to take longer. An entry has volume, verbs, chance, skip and count like one of faults, min and max (durations).",
+		def:  fixed(), field: func(c *Config) any { return &c.Delays },
+	},
+	{
 		Key: "metrics-listen", Flag: "metrics-listen", Kind: KindText, Value: "HOST:PORT",
 		Help: "Address on which /metrics, for Prometheus, and /healthz are served over TCP, to whoever reaches it. Empty: only on the control socket. Operations of volumes are timed if it is set, or if there is a translator metrics at the start.",
 		def:  fixed(""), field: func(c *Config) any { return &c.MetricsListen },
@@ -307,6 +317,10 @@ func (s *Setting) Get(c *Config) []string {
 			all = append(all, v.String())
 		}
 		return all
+	case *[]VolumeFault:
+		return texts(*p)
+	case *[]VolumeDelay:
+		return texts(*p)
 	case *[]translator.Spec:
 		var all []string
 		for i := range *p {
@@ -329,6 +343,10 @@ func (s *Setting) Set(c *Config, values []string) error {
 		return setVolumes(p, values)
 	case *[]translator.Spec:
 		return setSpecs(p, values)
+	case *[]VolumeFault:
+		return setEntries(p, values, parseFault)
+	case *[]VolumeDelay:
+		return setEntries(p, values, parseDelay)
 	}
 	if len(values) != 1 {
 		return fmt.Errorf("want one value, not %d", len(values))

@@ -214,6 +214,7 @@ func (s *Share) unionOptions() union.Options {
 func (s *Share) start(ctx context.Context) (err error) {
 	warnAboutFiles(&s.cfg, s.log)
 	s.sayWeaknesses()
+	s.sayTrouble()
 	if err := s.stack.Load(ctx, s.cfg.Translators); err != nil {
 		return translatorMistake(err)
 	}

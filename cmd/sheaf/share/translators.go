@@ -37,14 +37,19 @@ func kindHelp() string {
 
 // setSpecs reads entries of translators, each a text in YAML or JSON.
 func setSpecs(p *[]translator.Spec, values []string) error {
-	all := make([]translator.Spec, 0, len(values))
+	return setEntries(p, values, translator.ParseSpec)
+}
+
+// setEntries reads a list whose entries have keys, each a text in YAML or JSON.
+func setEntries[T any](p *[]T, values []string, parse func(map[string]any) (T, error)) error {
+	all := make([]T, 0, len(values))
 	var errs []error
 	for i, text := range values {
 		entry, err := parseEntry(text)
 		if err == nil {
-			var s translator.Spec
-			if s, err = translator.ParseSpec(entry); err == nil {
-				all = append(all, s)
+			var v T
+			if v, err = parse(entry); err == nil {
+				all = append(all, v)
 			}
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"sheaf/vfs/translator/negative"
 	"sheaf/vfs/translator/readonly"
 	"sheaf/vfs/translator/script"
+	"sheaf/vfs/translator/trace"
 )
 
 // All are all kinds. That of metrics comes from what holds the counters (metrics.Recorder).
@@ -15,5 +16,6 @@ func All(metrics translator.Kind) []translator.Kind {
 		negative.Kind,
 		readonly.Kind,
 		script.Kind,
+		trace.Kind,
 	}
 }
