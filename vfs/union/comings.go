@@ -112,7 +112,9 @@ func (u *Union) takeIn(v *vol) {
 			v.entering = false
 			v.mu.Unlock()
 			if err == nil {
+				u.recoverLater() // not after levelAll, which waits for the lease of each directory
 				u.levelAll(u.background, v.i)
+				return
 			}
 			break
 		}

@@ -65,7 +65,7 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 	}
 	if m.sync != nil {
 		if err == nil && !m.w.Async {
-			err = done(u.syncDir(ctx, m.sync))
+			err = done(u.flushDir(ctx, m.sync))
 		}
 		m.sync.release()
 	}
@@ -82,9 +82,41 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 	return err
 }
 
+// flushDir is syncDir at the end of a call that has changed h, without leases: what was begun is answered when its outcome is
+// known, so where the volume only is slow the flush is not refused but tried until it answers or is gone.
+func (u *Union) flushDir(ctx context.Context, h *dirHandle) error {
+	return u.flushed(func() error { return u.outlast(func() error { return h.d.Sync(ctx) }) })
+}
+
+// How long to wait before a flush is tried again on a volume that is slow: it doubles from the first to the second.
+const (
+	outlastSoon = time.Millisecond
+	outlastMost = 100 * time.Millisecond
+)
+
+// outlast calls f until it is not refused because its volume is slow, or the server stops.
+func (u *Union) outlast(f func() error) error {
+	for pause := outlastSoon; ; pause = min(2*pause, outlastMost) {
+		err := f()
+		if away, ok := errors.AsType[*volume.AwayError](err); !ok || away.State.Health != volume.Slow {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-u.background.Done():
+			return err
+		}
+	}
+}
+
 func (u *Union) syncDir(ctx context.Context, h *dirHandle) error {
+	return u.flushed(func() error { return h.d.Sync(ctx) })
+}
+
+// flushed makes one flush of a directory and takes note of it.
+func (u *Union) flushed(sync func() error) error {
 	u.stats.syncs.Add(1)
-	err := h.d.Sync(ctx)
+	err := sync()
 	if err != nil { // whatever keeps names from the disk may have kept data from it, too
 		u.newVerifier()
 	}

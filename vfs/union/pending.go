@@ -34,6 +34,41 @@ type pending struct {
 	turn sync.Mutex   // held by who finishes them; before all others
 	mu   sync.Mutex   // guards list, and the why of each; held for memory only
 	list []*leftover
+
+	// Objects that were set aside for what has their name, durably, and are left where they are for now: what has the name
+	// may leave it before they can go, and they must not come back then. Guarded by mu.
+	decided map[decidedKey]struct{}
+}
+
+// decidedKey is an object that was set aside.
+type decidedKey struct {
+	v  *vol
+	id vfs.Name
+}
+
+// decide notes that the object id on v is to go, whatever has its name by then.
+func (p *pending) decide(v *vol, id vfs.Name) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.decided == nil {
+		p.decided = make(map[decidedKey]struct{})
+	}
+	p.decided[decidedKey{v, id}] = struct{}{}
+}
+
+// dropped notes that it has gone.
+func (p *pending) dropped(v *vol, id vfs.Name) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.decided, decidedKey{v, id})
+}
+
+// isDecided reports whether decide noted it.
+func (p *pending) isDecided(v *vol, id vfs.Name) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.decided[decidedKey{v, id}]
+	return ok
 }
 
 // Records that could not be finished, for another reason than that a volume is away, are tried again after
@@ -71,7 +106,8 @@ func (r *leftover) refusal(u *Union) error {
 	return &vfs.Error{Status: vfs.Jukebox, Op: "finish what was cut off", Object: r.name.String(), Volume: r.v.name, Err: r.why}
 }
 
-// readRecords takes note of v's records and waits until nobody is in the directories concerned.
+// readRecords takes note of v's records and waits until nobody is in the directories concerned: no longer than any call
+// waits for a lease. A call may hang there on another volume; then v is not taken in yet, which is tried again (takeIn).
 func (u *Union) readRecords(ctx context.Context, v *vol) error {
 	for _, kind := range []vfs.Name{intentsName, displacedName} {
 		err := v.eachPrivate(ctx, kind, func(name vfs.Name, b []byte) {
@@ -96,7 +132,7 @@ func (u *Union) readRecords(ctx context.Context, v *vol) error {
 		}
 	}
 	u.pending.mu.Unlock()
-	l, err := u.leases.Acquire(ctx, wants...)
+	l, err := u.acquire(ctx, wants...)
 	if err != nil {
 		return err
 	}
@@ -136,6 +172,9 @@ func (u *Union) addRecord(r *leftover) {
 func (p *pending) finish(r *leftover) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if id, ok := strings.CutSuffix(r.name.String(), ".json"); ok && r.kind == displacedName {
+		delete(p.decided, decidedKey{r.v, vfs.MustName(id)})
+	}
 	for i, o := range p.list {
 		if o == r {
 			p.list = append(p.list[:i:i], p.list[i+1:]...)

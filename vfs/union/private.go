@@ -52,14 +52,20 @@ func privateNew(ctx context.Context, d volume.Dir, mode uint32) (*volume.New, er
 }
 
 // writePrivate writes a small file durably, replacing what has its name: first beside it,
-// so that it is there as a whole or not at all.
+// so that it is there as a whole or not at all. Its errors are about nothing that a caller named (ours).
 func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (err error) {
+	defer func() { err = ours(err) }()
 	d, err := v.privateDir(ctx, dir, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	tmp := vfs.MustName(fmt.Sprintf("%s.%016x%s", name, randomWord(), tmpSuffix))
+	return v.writeIn(ctx, d, name, b)
+}
+
+// writeIn is writePrivate in an open directory.
+func (v *vol) writeIn(ctx context.Context, d volume.Dir, name vfs.Name, b []byte) error {
+	tmp := vfs.MustName(fmt.Sprintf("%s.%016x.%016x%s", name, v.writer, randomWord(), tmpSuffix))
 	n, err := privateNew(ctx, d, 0o600)
 	if err != nil {
 		return err
@@ -81,11 +87,22 @@ func (v *vol) writePrivate(ctx context.Context, dir, name vfs.Name, b []byte) (e
 	return d.Sync(ctx)
 }
 
+// ours makes err, of an operation on our own files, one that says nothing of the names of the call that it is made for: that a
+// record is not there is no reason to tell a client that its file is not.
+func ours(err error) error {
+	switch vfs.StatusOf(err) {
+	case vfs.NoEnt, vfs.Exist, vfs.NotDir, vfs.IsDir, vfs.NotEmpty, vfs.Stale, vfs.XDev, vfs.Inval, vfs.NameTooLong:
+		return &vfs.Error{Status: vfs.IO, Op: "keep a record", Err: err, Do: "look what changes the files in .sheaf"}
+	default:
+		return err
+	}
+}
+
 // tmpSuffix is that of small files that are being written.
 const tmpSuffix = ".tmp"
 
-// sweepPrivate removes what a crash has left of small files being written. A volume that takes no
-// change keeps them: they harm nobody.
+// sweepPrivate removes what a crash has left of small files being written: those of other writers, since calls of
+// ours go on while a volume comes back. A volume that takes no change keeps them: they harm nobody.
 func (v *vol) sweepPrivate(ctx context.Context, dir vfs.Name) (err error) {
 	if v.can().ReadOnly || v.getMode() == volume.ReadOnly {
 		return nil
@@ -97,7 +114,7 @@ func (v *vol) sweepPrivate(ctx context.Context, dir vfs.Name) (err error) {
 	defer func() { err = errors.Join(err, d.Close()) }()
 	var left []vfs.Name
 	err = d.List(ctx, func(e volume.Entry) bool {
-		if strings.HasSuffix(e.Name.String(), tmpSuffix) {
+		if s := e.Name.String(); strings.HasSuffix(s, tmpSuffix) && !strings.Contains(s, fmt.Sprintf(".%016x.", v.writer)) {
 			left = append(left, e.Name)
 		}
 		return true

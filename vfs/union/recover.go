@@ -92,29 +92,33 @@ func (u *Union) displace(ctx context.Context, r *renaming) (*displaced, error) {
 		return nil, err
 	}
 	err = h.d.Rename(ctx, x.phys, d, x.id, true)
-	if err == nil {
-		err = errors.Join(d.Sync(ctx), u.syncDir(ctx, h))
-		if err != nil {
-			back := x.putBack(ctx, u)
-			if back != nil {
-				u.leaveRecord(v, displacedName, x.id, b, back)
-			}
-			err = done(errors.Join(err, back))
-		}
-	}
-	if err != nil {
+	if isAway(err) { // nothing was begun
 		return nil, errors.Join(err, d.Close())
 	}
-	return x, d.Close()
+	if err == nil {
+		err = errors.Join(d.Sync(ctx), u.syncDir(ctx, h))
+	}
+	if err == nil {
+		return x, d.Close()
+	}
+	// Whatever failed, the object may be set aside: nobody may find its name free.
+	if back := x.putBack(ctx, u); back != nil {
+		u.leaveRecord(v, displacedName, x.id, b, back)
+		err = &vfs.Error{Status: vfs.IO, Op: "set aside", Object: x.phys.String(), Volume: v.name, Err: errors.Join(err, back)}
+	}
+	return nil, done(errors.Join(err, d.Close()))
 }
 
-// putBack undoes what displace did.
+// putBack undoes what displace did, or may have done.
 func (x *displaced) putBack(ctx context.Context, u *Union) error {
 	d, err := x.vol.privateDir(ctx, displacedName, true)
 	if err != nil {
 		return err
 	}
 	err = d.Rename(ctx, x.id, x.parent, x.phys, true)
+	if vfs.StatusOf(err) == vfs.NoEnt { // it never was there, or an earlier attempt did that
+		err = nil
+	}
 	if err == nil {
 		u.stats.syncs.Add(2)
 		err = errors.Join(x.parent.Sync(ctx), d.Sync(ctx))
@@ -161,6 +165,10 @@ func (u *Union) recoverDisplaced(ctx context.Context, v *vol, id vfs.Name, b []b
 			return err
 		}
 		return d.Unlink(ctx, jsonName(id))
+	}
+	if u.pending.isDecided(v, id) {
+		x := &displaced{vol: v, id: id}
+		return x.drop(ctx, u)
 	}
 	dirNode, err := f.Dir.node()
 	if err != nil {

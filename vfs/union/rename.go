@@ -376,7 +376,7 @@ func (u *Union) move(ctx context.Context, r *renaming) (again bool, err error) {
 		u.uncertain(r.to, r.toName, r.srcOn|r.dstOn, err)
 		u.after(ctx, r.from, &r.fromChange, false)
 		u.after(ctx, r.to, &r.toChange, false)
-		if r.dst == nil && vfs.StatusOf(err) == vfs.Exist { // by another process
+		if s := vfs.StatusOf(err); r.dst == nil && s == vfs.Exist || s == vfs.NoEnt || s == vfs.Stale { // by another process: what the names mean has to be found anew
 			r.dropHandles()
 			return true, nil
 		}
@@ -487,10 +487,15 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 	if err != nil {
 		return err
 	}
-	if err := r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, true); err != nil {
+	made, err := u.decideObject(ctx, r, target, v)
+	if made < 0 { // nobody knows now: recovery finds out
+		u.leaveRecord(x.vol, displacedName, x.id, x.b, err)
+		return done(err)
+	}
+	if made == 0 {
 		if back := x.putBack(ctx, u); back != nil {
 			u.leaveRecord(x.vol, displacedName, x.id, x.b, back)
-			return done(errors.Join(err, back))
+			return done(&vfs.Error{Status: vfs.IO, Op: "rename", Object: r.toName.String(), Volume: x.vol.name, Err: errors.Join(err, back)})
 		}
 		return err
 	}
@@ -504,12 +509,34 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 	}
 	r.toSafe, r.fromSafe = true, true
 	if err = x.drop(ctx, u); err != nil { // it is decided; what was set aside goes when the volume comes, or is better
+		u.pending.decide(x.vol, x.id)
 		u.log.Warn("what a rename has replaced is left on its volume for now", "op", "rename", "volume", x.vol.name, "err", err)
 		if !isAway(err) {
 			u.dropLater(x)
 		}
 	}
 	return nil
+}
+
+// decideObject renames what replaces another volume's object. made is 1 if it has the name then, also if the volume said
+// that it failed; 0 if not; below 0 if that cannot be seen.
+func (u *Union) decideObject(ctx context.Context, r *renaming, target place, v int) (made int, err error) {
+	err = r.fromHs[v].d.Rename(ctx, r.srcAt.phys, r.toHs[v].d, target.phys, true)
+	if err == nil {
+		return 1, nil
+	}
+	if isAway(err) { // nothing was begun
+		return 0, err
+	}
+	there, serr := isCopy(ctx, r.toHs[v].d, target.phys, r.src, v)
+	switch s := vfs.StatusOf(serr); {
+	case there:
+		return 1, nil
+	case s == vfs.OK || s == vfs.NoEnt:
+		return 0, err
+	default:
+		return -1, &vfs.Error{Status: vfs.IO, Op: "rename", Object: r.fromName.String(), Volume: u.vol(v).name, Err: errors.Join(err, serr)}
+	}
 }
 
 // dropLater tries to drop until it can be done, or the volume goes: then recovery does it when it comes.
@@ -521,7 +548,11 @@ func (u *Union) dropLater(x *displaced) {
 			case <-u.background.Done():
 				return
 			}
-			if err := x.drop(u.background, u); err == nil || isAway(err) {
+			err := x.drop(u.background, u)
+			if err == nil {
+				u.pending.dropped(x.vol, x.id)
+			}
+			if err == nil || isAway(err) {
 				return
 			}
 		}
@@ -608,7 +639,7 @@ func (u *Union) moveBack(ctx context.Context, r *renaming, target place, i *inte
 	if len(some) == 0 || back == nil && victim == nil {
 		return err
 	}
-	return done(errors.Join(err, back, victim))
+	return done(&vfs.Error{Status: vfs.IO, Op: "rename", Object: r.fromName.String(), Err: errors.Join(err, back, victim)})
 }
 
 // leaveIntent takes note that an intent stays.

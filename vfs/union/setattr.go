@@ -227,7 +227,7 @@ func (u *Union) onCopies(n *node, hs handles, f func(h *dirHandle) error) error 
 func (u *Union) dirFlusher(hs handles) flusher {
 	return func(ctx context.Context, do bool) (err error) {
 		if do {
-			err = each(hs.set(), func(v int) error { return u.syncDir(ctx, hs[v]) })
+			err = each(hs.set(), func(v int) error { return u.flushDir(ctx, hs[v]) })
 		}
 		hs.release()
 		return err

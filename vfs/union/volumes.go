@@ -23,6 +23,7 @@ type vol struct {
 	tag       uint64 // of vfs.Birth
 	name      string
 	exclusive bool
+	writer    uint64 // is in the names of small files while we write them
 
 	caps atomic.Pointer[volume.Caps] // as of its last opening
 	mode atomic.Uint32               // a volume.Mode
@@ -47,7 +48,7 @@ type vol struct {
 // newVol is a member without a position.
 func (u *Union) newVol(v volume.Volume, exclusive bool, mode volume.Mode) *vol {
 	id, caps := v.ID(), v.Caps()
-	o := &vol{i: -1, v: v, id: id, tag: volumeTag(id), name: v.Name(), exclusive: exclusive}
+	o := &vol{i: -1, v: v, id: id, tag: volumeTag(id), name: v.Name(), exclusive: exclusive, writer: randomWord()}
 	o.caps.Store(&caps)
 	o.mode.Store(uint32(mode))
 	o.state = volume.StateOf(v)

@@ -261,7 +261,8 @@ func (r *walkRun) run(ctx context.Context) error {
 	return errors.Join(err, r.err)
 }
 
-// dir enters d and all beneath. Its error ends the walk; what cannot be seen is passed over.
+// dir enters d and all beneath. Its error ends the walk; what cannot be seen is passed over, also a directory in which a call
+// hangs for longer than leasePatience: the walk is made again later (scanRetry).
 func (r *walkRun) dir(ctx context.Context, d *node) error {
 	if len(r.path) > scanDepth {
 		r.unseen(errors.New("directories are too deep"))
@@ -366,7 +367,7 @@ func (u *Union) proveNow(ctx context.Context, d *node) error {
 	if _, err := u.checkCopies(ctx, d); err != nil {
 		return err
 	}
-	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+	l, err := u.acquire(ctx, lease.Node(d.id, lease.Shared))
 	if err != nil {
 		return err
 	}
@@ -387,7 +388,7 @@ func (r *walkRun) page(ctx context.Context, d *node, after vfs.Cookie) (dirs []p
 	entered := int64(0)
 	looked := 0
 	err = u.again(ctx, func(ctx context.Context) error {
-		l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+		l, err := u.acquire(ctx, lease.Node(d.id, lease.Shared))
 		if err != nil {
 			return err
 		}
@@ -501,7 +502,7 @@ func (s *scanner) waiting() bool {
 // listThere lists the copies of d that are there, though it is not known what those have that are away. The names are no complete
 // table for anybody. The caller holds no lease.
 func (u *Union) listThere(ctx context.Context, d *node) error {
-	l, err := u.leases.Acquire(ctx, lease.Node(d.id, lease.Shared))
+	l, err := u.acquire(ctx, lease.Node(d.id, lease.Shared))
 	if err != nil {
 		return err
 	}
