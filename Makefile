@@ -17,10 +17,11 @@ COUNT ?= 10
 PROOFS ?=
 KILLS ?= 1000
 CUTS ?= 50
+HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash vet lint fuzz bench microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +48,9 @@ proofs: ## each flush left out of the code, each operation failing; PROOFS=all f
 
 crash: ## the server killed KILLS times, its file systems cut off CUTS times each
 	SHEAF_CRASH_KILLS=$(KILLS) SHEAF_CRASH_CUTS=$(CUTS) $(GO) test -v -count=1 -timeout $(TIMEOUT) ./tests/crash
+
+hunt: ## answers that no order of events allows, looked for as long as HUNT says
+	SHEAF_HUNT=$(HUNT) $(GO) test -v -count=1 -timeout 0 -run TestHunt ./tests/hunt
 
 vet: ## go vet, also for the systems nobody runs the tests on every day
 	$(GO) vet ./...
