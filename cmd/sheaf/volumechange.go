@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"sheaf/cmd/sheaf/share"
-	"sheaf/vfs/volume"
 )
 
 // asksServer ends the help of commands that change the volumes.
@@ -78,7 +77,7 @@ A volume that is away gets it when it comes.
 	}
 	a := newAsker(cmd, io)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if _, err := volume.ParseMode(args[1]); err != nil {
+		if err := share.CheckMode(args[1]); err != nil {
 			return usageError{err}
 		}
 		return a.ask(cmd, func(in share.Manager) error {

@@ -49,6 +49,12 @@ func (s *Share) answer(c *candidate) Change {
 	return a
 }
 
+// CheckMode says what is wrong with a volume's mode.
+func CheckMode(mode string) error {
+	_, err := volume.ParseMode(mode)
+	return err
+}
+
 // SetMode implements Manager.
 func (s *Share) SetMode(ctx context.Context, name, mode string) (Change, error) {
 	to, err := volume.ParseMode(mode)
