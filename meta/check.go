@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,6 +110,13 @@ func (c *checker) row(key, value []byte) error {
 
 func (c *checker) meta(key, value []byte) {
 	d := open(key, value)
+	if bytes.Equal(key, keyID) {
+		d.id()
+		if err := d.close(); err != nil {
+			c.say("M1", key, err)
+		}
+		return
+	}
 	n := d.u32()
 	if err := d.close(); err != nil {
 		c.say("M1", key, err)

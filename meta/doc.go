@@ -20,6 +20,7 @@
 //	'm' "boot"           which run of the host that was       meta
 //	'm' "lost"           the last one whose end was not told  meta
 //	'm' "under"          a sum of what listings depend on     union
+//	'm' "id"             drawn when the index was made        meta
 //	'm' "whole"          1 once everything was seen           union
 //	'n' node             type, birth, where it lies, names    union       M2 a directory has one name, M7
 //
@@ -46,6 +47,8 @@
 // But both do, after anything, if the row is Settled: then whoever changes the directory has that
 // taken away on stable storage before. A session that could not
 // write any more (a full disk, an error) takes away the file "standing", which voids all that is Settled.
+// All this is about one index. Where the volumes were served with another meanwhile, the second does not hold, nor what is
+// Settled: the owner finds that on the volumes, which it signs (Turn), and says it ([Store.Distrust]).
 //
 // # A full disk
 //

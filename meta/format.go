@@ -106,11 +106,11 @@ func (s *Store) begin() error {
 
 // beginSession reads how the last session ended, and what is believed after it.
 func (s *Store) beginSession(known bool) error {
-	var open, whole, boot uint32
+	var open, whole, boot, session, lost uint32
 	for _, n := range []struct {
 		to  *uint32
 		key []byte
-	}{{&open, keyOpen}, {&whole, keyWhole}, {&s.session, keySession}, {&s.void, keyVoid}, {&s.cut, keyCut}, {&s.lost, keyLost}, {&boot, keyBoot}} {
+	}{{&open, keyOpen}, {&whole, keyWhole}, {&session, keySession}, {&s.void, keyVoid}, {&s.cut, keyCut}, {&lost, keyLost}, {&boot, keyBoot}} {
 		v, _, err := s.number(n.key)
 		if err != nil {
 			return damaged("%w", err)
@@ -123,17 +123,18 @@ func (s *Store) beginSession(known bool) error {
 	}
 	s.unclean = open != 0
 	if known && s.unclean {
-		s.void = s.session
+		s.void = session
 		if boot != s.boot() {
-			s.cut = s.session
+			s.cut = session
 		}
 	}
 	if known && !standing {
-		s.void, s.lost = s.session, s.session
+		s.void, lost = session, session
 	}
 	s.whole.Store(whole != 0 && !s.unclean && standing)
-	s.session++
-	return nil
+	s.lost.Store(lost)
+	s.session.Store(session + 1)
+	return s.beginID()
 }
 
 // boot tells the runs of the host apart.
@@ -148,8 +149,8 @@ func (s *Store) boot() uint32 {
 // numbers are the rows of an index that is open.
 func (s *Store) numbers() map[string]uint32 {
 	return map[string]uint32{
-		string(keyFormat): Format, string(keyOpen): 1, string(keySession): s.session,
-		string(keyVoid): s.void, string(keyCut): s.cut, string(keyBoot): s.boot(), string(keyLost): s.lost, string(keyWhole): 0,
+		string(keyFormat): Format, string(keyOpen): 1, string(keySession): s.session.Load(),
+		string(keyVoid): s.void, string(keyCut): s.cut, string(keyBoot): s.boot(), string(keyLost): s.lost.Load(), string(keyWhole): 0,
 	}
 }
 

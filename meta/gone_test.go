@@ -95,8 +95,8 @@ func TestPutBack(t *testing.T) {
 		if st, err := s.owner.Stat(); err != nil || st.Size() != 0 {
 			t.Errorf("the lock's file: %v, %v", st, err)
 		}
-		if s.void != want || s.lost != want {
-			t.Errorf("opening %d: not believed up to session %d and %d, want %d", i, s.void, s.lost, want)
+		if s.void != want || s.lost.Load() != want {
+			t.Errorf("opening %d: not believed up to session %d and %d, want %d", i, s.void, s.lost.Load(), want)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

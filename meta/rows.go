@@ -132,7 +132,7 @@ func (s *Store) Copies(dir vfs.NodeID) ([]DirCopy, error) {
 // believed is c without what the end of the session that wrote it, or of a later one, has voided.
 func (s *Store) believed(c *storedCopy) DirCopy {
 	d := c.DirCopy
-	if c.session <= s.lost || c.session <= s.void && !d.Settled {
+	if c.session <= s.lost.Load() || c.session <= s.void && !d.Settled {
 		d.Complete, d.Settled = false, false
 	}
 	if c.session <= s.cut && !d.Settled {
@@ -359,7 +359,7 @@ func (s *Store) copyOps(dir vfs.NodeID, copies []DirCopy) ([]op, error) {
 		if err := copies[i].check(); err != nil {
 			return nil, invalid(rowName(k), err)
 		}
-		ops = append(ops, op{k, encodeCopy(k, &storedCopy{copies[i], s.session})})
+		ops = append(ops, op{k, encodeCopy(k, &storedCopy{copies[i], s.session.Load()})})
 	}
 	return ops, nil
 }

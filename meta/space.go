@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -118,7 +119,7 @@ func (s *Store) reset() (bool, error) {
 		return false, fmt.Errorf("drop what the index knew: %w", err)
 	}
 	s.SetWhole(false)
-	if err := s.setNumbers(s.numbers()); err != nil {
+	if err := errors.Join(s.setNumbers(s.numbers()), s.putID()); err != nil {
 		return false, err
 	}
 	if err := s.stand(); err != nil {

@@ -49,11 +49,12 @@ type Store struct {
 	db       *badger.DB
 	owner    *os.File // locked
 	unclean  bool
-	session  uint32      // counts the openings of this index
-	void     uint32      // the last session after which nothing unsettled is believed: it was not closed
-	cut      uint32      // the last session after which nothing unsettled is proved: the host went down with it
-	lost     uint32      // the last session after which nothing settled is believed either: see standing
-	whole    atomic.Bool // see SetWhole
+	id       [16]byte      // of this index
+	session  atomic.Uint32 // counts the openings of this index
+	void     uint32        // the last session after which nothing unsettled is believed: it was not closed
+	cut      uint32        // the last session after which nothing unsettled is proved: the host went down with it
+	lost     atomic.Uint32 // the last session after which nothing settled is believed either: see standing
+	whole    atomic.Bool   // see SetWhole
 	q        queue
 	space    space
 	failed   atomic.Pointer[error] // the commit that failed; nothing is written or known after it

@@ -23,6 +23,7 @@ const clockSlack = 2100 * time.Millisecond
 const (
 	privateMarker = "volume.json"
 	privateLock   = "lock"
+	privateServed = "served" // by the union: turn.go
 	privateProbe  = "probe-"
 )
 
@@ -69,7 +70,7 @@ func (c *check) privateOf(ctx context.Context, v *vol) error {
 	for _, e := range list {
 		name := e.Name.String()
 		switch {
-		case name == privateMarker || name == privateLock:
+		case name == privateMarker || name == privateLock || name == privateServed:
 		case name == displacedName.String():
 			err = c.eachOf(ctx, v, displacedName, c.displacedOne)
 		case name == intentsName.String():

@@ -147,6 +147,9 @@ func (u *Union) admit(ctx context.Context, v *vol, attached uint64) error {
 	}
 	caps := v.v.Caps()
 	v.caps.Store(&caps)
+	if err := u.takeTurn(ctx, v); err != nil {
+		return err
+	}
 	for _, dir := range []vfs.Name{intentsName, displacedName, conflictsName} {
 		if err := v.sweepPrivate(ctx, dir); err != nil {
 			return err

@@ -389,6 +389,8 @@ var excused = map[string]string{
 	"(*fileTable).flushLater": "the flush before a descriptor goes, in the background: of files on other volumes than the one that is opened. That of files on the same volume is proven",
 	"(*Union).dropSecondName": "only the log of a real file system leaves an object under two names: TestPowerCuts on btrfs has it",
 	"(*Union).flushCopies":    "so that rows of the index may be believed after an unclean end, see persist.go; clients wait for nothing of it",
+	"(*vol).sign":             "about who serves the share next with another index: TestTurnOutlivesPower",
+	"writeSmall":              "as sign",
 	"(*Union).level":          "about members that come back",
 	"(*Union).levelCopy":      "about members that come back",
 	"(*Union).markAll":        "about members that come back",

@@ -375,7 +375,7 @@ func (u *Union) heldRows(d *node) []meta.DirCopy {
 	}
 	for i := range d.rows.held {
 		h := &d.rows.held[i]
-		complete := h.complete && !unknown.has(h.vol)
+		complete := h.complete && !unknown.has(h.vol) && u.listedSince(h)
 		out = append(out, meta.DirCopy{
 			Volume:  meta.VolumeID(u.vol(h.vol).id),
 			Version: meta.Version{Ino: h.version.Ino, Ctime: h.version.Ctime, Mtime: h.version.Mtime},

@@ -128,6 +128,7 @@ type Union struct {
 	shifting atomic.Int64  // names being moved
 	shifts   atomic.Uint64 // names that were moved
 
+	ownTurn   meta.Turn // where nothing is kept
 	verifier  atomic.Uint64
 	collided  atomic.Bool // some name may have a cookie that is not its hash
 	displaced atomic.Uint64
@@ -157,7 +158,7 @@ func (c *chance) Uint64() uint64 {
 // Errors: the volumes are none, too many, or not of one share.
 func Open(ctx context.Context, opt Options) (*Union, error) {
 	opt.setDefaults()
-	u := &Union{opt: opt, log: opt.Log, start: time.Now(), trust: int64(opt.Trust), watchTrust: int64(opt.Watched)}
+	u := &Union{opt: opt, log: opt.Log, start: time.Now(), trust: int64(opt.Trust), watchTrust: int64(opt.Watched), ownTurn: drawTurn()}
 	u.background, u.stop = context.WithCancel(context.WithoutCancel(ctx))
 	rootID, secret, err := u.readMarkers()
 	if err != nil {

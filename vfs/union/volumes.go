@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sheaf/meta"
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
@@ -27,6 +28,8 @@ type vol struct {
 
 	caps atomic.Pointer[volume.Caps] // as of its last opening
 	mode atomic.Uint32               // a volume.Mode
+
+	signed meta.Turn // what it was signed with last; who admits it has it alone
 
 	openedAt atomic.Int64                 // when it was admitted as it is open now
 	opening  atomic.Uint64                // State.Attached of what was admitted; 0: nothing
@@ -137,13 +140,19 @@ func (u *Union) openRoot(id vfs.NodeID) {
 // openVolumes takes in the volumes that are there, one at least.
 func (u *Union) openVolumes(ctx context.Context) error {
 	var all error
+	var there []*vol
 	for _, v := range u.members().vols {
-		s := volume.StateOf(v.v)
-		if s.Health != volume.Online {
+		if volume.StateOf(v.v).Health != volume.Online {
 			all = errors.Join(all, u.refusal("open", v.i))
 			continue
 		}
-		err := u.admit(ctx, v, s.Attached)
+		there = append(there, v)
+	}
+	if err := u.checkTurns(ctx, there); err != nil {
+		return err
+	}
+	for _, v := range there {
+		err := u.admit(ctx, v, volume.StateOf(v.v).Attached)
 		if _, comer := v.v.(volume.Comer); err != nil && !comer {
 			return err
 		}
