@@ -13,7 +13,7 @@ import (
 
 // The index keeps the names of directories, so that after a restart, or when memory had no room for
 // them, they need not be listed: rows of entries, and of each copy how far they can be believed (meta.DirCopy).
-// Wrong rows are worse than none. What must hold, N1 to N12:
+// Wrong rows are worse than none. What must hold, N1 to N13:
 //
 //	N1   Rows are written by nobody but writeRows and revoke, one at a time for a directory (rows.write), each
 //	     as of one moment under the mu of its node.
@@ -39,6 +39,7 @@ import (
 //	N11  A directory that is gone has no rows.
 //	N12  Whoever reads rows holds a lease on the directory, and sees that the era is the same after the last as
 //	     before the first.
+//	N13  Nobody else has changed the volumes since, by what is written on them (turn.go).
 
 // Delays and bounds of writing rows.
 const (
