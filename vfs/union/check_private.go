@@ -430,8 +430,6 @@ func (c *check) sidecars(ctx context.Context, v *vol) (err error) {
 	return nil
 }
 
-var sidecarsName = vfs.MustName(volume.SidecarDir)
-
 // bucket is sidecars for one directory of them.
 func (c *check) bucket(ctx context.Context, v *vol, marks volume.Dir, bucket vfs.Name) (err error) {
 	d, err := marks.OpenDir(ctx, bucket)

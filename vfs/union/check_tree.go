@@ -485,14 +485,16 @@ func (c *check) loneSidecar(ctx context.Context, s sidecarOf) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	st, err := d.StatAt(ctx, vfs.MustName(file))
-	if err != nil || !c.leftBehind(&st) {
+	if err != nil {
 		return err
 	}
 	f := Finding{Kind: FindSidecar, Note: true, Volume: v.name, Path: privatePath(volume.SidecarDir, bucket, file), What: "the mark of an object that is gone"}
 	if _, err := v.v.Locate(ctx, s.id.Ino, s.id.Gen); err == nil {
 		return nil
-	} else if vfs.StatusOf(err) != vfs.Stale { // another process may have moved it past the walk
-		c.say(f, nil)
+	} else if vfs.StatusOf(err) != vfs.Stale { // it may have come, or been moved past the walk by another process
+		if c.leftBehind(&st) {
+			c.say(f, nil)
+		}
 		return nil
 	}
 	f.Repair = "it is removed"

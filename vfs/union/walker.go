@@ -189,6 +189,9 @@ func (w *walker) walk(ctx context.Context, why string, o walkOptions) error {
 		}
 		o.anew = false // what was seen once is known
 	}
+	if err == nil {
+		w.u.sweepSidecars(ctx)
+	}
 	if o.tell != nil {
 		o.tell(w.progress())
 	}
