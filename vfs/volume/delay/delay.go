@@ -22,11 +22,10 @@ type Rule struct {
 // Volume is a volume with delays.
 type Volume struct {
 	*hook.Volume
-	picker  *hook.Picker
+	rules   *hook.Rules[Rule]
 	hanging atomic.Int64 // operations
 
-	mu    sync.RWMutex // guards rules, hangs and rand, and makes rules and the picker's one
-	rules []Rule
+	mu    sync.RWMutex // guards the rest
 	rand  *rand.Rand
 	hangs []*hang
 }
@@ -39,7 +38,7 @@ type hang struct {
 
 // New decorates v, without a rule yet.
 func New(v volume.Volume, seed uint64) *Volume {
-	d := &Volume{picker: hook.NewPicker(seed), rand: rand.New(rand.NewPCG(seed, 1))}
+	d := &Volume{rules: hook.NewRules(seed, func(r *Rule) hook.Pick { return r.Pick }), rand: rand.New(rand.NewPCG(seed, 1))}
 	d.Volume = hook.New(v, d.around)
 	return d
 }
@@ -53,16 +52,7 @@ func (d *Volume) Caps() volume.Caps {
 
 // Set replaces all rules; of several that fit the first counts. None: nothing is delayed. What
 // waits goes on waiting.
-func (d *Volume) Set(rules ...Rule) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.rules = slices.Clone(rules)
-	picks := make([]hook.Pick, len(rules))
-	for i := range rules {
-		picks[i] = rules[i].Pick
-	}
-	d.picker.Set(picks)
-}
+func (d *Volume) Set(rules ...Rule) { d.rules.Set(rules) }
 
 // Hang makes operations hang, all but Close if none is named, until release is called; it may be
 // called again.
@@ -83,7 +73,7 @@ func (d *Volume) Hang(ops ...volume.Op) (release func()) {
 func (d *Volume) Hanging() int { return int(d.hanging.Load()) }
 
 // Delayed is how many operations were delayed by rules.
-func (d *Volume) Delayed() uint64 { return d.picker.Picked() }
+func (d *Volume) Delayed() uint64 { return d.rules.Applied() }
 
 // around is the hook.
 func (d *Volume) around(_ context.Context, op volume.Op, next func() error) error {
@@ -118,21 +108,11 @@ func (d *Volume) hangsNow(op volume.Op) chan struct{} {
 
 // wait is how long op is delayed.
 func (d *Volume) wait(op volume.Op) time.Duration {
-	d.mu.RLock()
-	none := len(d.rules) == 0
-	d.mu.RUnlock()
-	if none {
-		return 0
+	r, ok := d.rules.For(op)
+	if !ok || r.Max <= r.Min {
+		return r.Min
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	i := d.picker.Pick(op)
-	if i < 0 {
-		return 0
-	}
-	r := &d.rules[i]
-	if r.Max <= r.Min {
-		return r.Min
-	}
 	return r.Min + time.Duration(d.rand.Int64N(int64(r.Max-r.Min)+1))
 }

@@ -3,8 +3,6 @@ package fault
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	"sheaf/vfs"
@@ -31,31 +29,19 @@ type Rule struct {
 type Volume struct {
 	*hook.Volume
 	name   string
-	picker *hook.Picker
+	rules  *hook.Rules[Rule]
 	pulled atomic.Bool
-
-	mu    sync.RWMutex // makes rules and the picker's one
-	rules []Rule
 }
 
 // New decorates v, without a rule yet.
 func New(v volume.Volume, seed uint64) *Volume {
-	f := &Volume{name: v.Name(), picker: hook.NewPicker(seed)}
+	f := &Volume{name: v.Name(), rules: hook.NewRules(seed, func(r *Rule) hook.Pick { return r.Pick })}
 	f.Volume = hook.New(v, f.around)
 	return f
 }
 
 // Set replaces all rules; of several that fit the first counts. None: nothing fails.
-func (f *Volume) Set(rules ...Rule) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rules = slices.Clone(rules)
-	picks := make([]hook.Pick, len(rules))
-	for i := range rules {
-		picks[i] = rules[i].Pick
-	}
-	f.picker.Set(picks)
-}
+func (f *Volume) Set(rules ...Rule) { f.rules.Set(rules) }
 
 // PullOut makes everything fail with NXIO from now on, what is open too; closing works.
 func (f *Volume) PullOut() { f.pulled.Store(true) }
@@ -72,7 +58,7 @@ func (f *Volume) Present() error {
 }
 
 // Injected is how many operations failed by rules.
-func (f *Volume) Injected() uint64 { return f.picker.Picked() }
+func (f *Volume) Injected() uint64 { return f.rules.Applied() }
 
 func (f *Volume) fail(op volume.Op, s vfs.Status, cause error) error {
 	return &vfs.Error{Status: s, Op: op.String(), Volume: f.name, Err: cause}
@@ -83,7 +69,7 @@ func (f *Volume) around(_ context.Context, op volume.Op, next func() error) erro
 	if op != volume.OpClose && f.pulled.Load() {
 		return f.fail(op, vfs.NXIO, ErrPulled)
 	}
-	rule, ok := f.pick(op)
+	rule, ok := f.rules.For(op)
 	if !ok {
 		return next()
 	}
@@ -97,17 +83,4 @@ func (f *Volume) around(_ context.Context, op volume.Op, next func() error) erro
 		status = vfs.IO
 	}
 	return f.fail(op, status, ErrInjected)
-}
-
-func (f *Volume) pick(op volume.Op) (Rule, bool) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if len(f.rules) == 0 {
-		return Rule{}, false
-	}
-	i := f.picker.Pick(op)
-	if i < 0 {
-		return Rule{}, false
-	}
-	return f.rules[i], true
 }

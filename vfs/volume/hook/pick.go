@@ -64,3 +64,45 @@ func (p *Picker) Picked() uint64 {
 	defer p.mu.Unlock()
 	return p.count
 }
+
+// Rules are what is done to operations of which Picks tell which: R holds a Pick. The methods are safe for concurrent use.
+type Rules[R any] struct {
+	mu     sync.RWMutex // makes rules and the picker's one
+	rules  []R
+	pick   func(*R) Pick
+	picker *Picker
+}
+
+// NewRules has no rules yet; pick is the Pick of one.
+func NewRules[R any](seed uint64, pick func(*R) Pick) *Rules[R] {
+	return &Rules[R]{pick: pick, picker: NewPicker(seed)}
+}
+
+// Set replaces all rules.
+func (r *Rules[R]) Set(rules []R) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rules = slices.Clone(rules)
+	picks := make([]Pick, len(rules))
+	for i := range r.rules {
+		picks[i] = r.pick(&r.rules[i])
+	}
+	r.picker.Set(picks)
+}
+
+// For is the first rule that takes the operation, if one does.
+func (r *Rules[R]) For(op volume.Op) (rule R, ok bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.rules) == 0 {
+		return rule, false
+	}
+	i := r.picker.Pick(op)
+	if i < 0 {
+		return rule, false
+	}
+	return r.rules[i], true
+}
+
+// Applied is how many operations rules took.
+func (r *Rules[R]) Applied() uint64 { return r.picker.Picked() }
