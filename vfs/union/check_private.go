@@ -406,42 +406,27 @@ func (c *check) dropPin(ctx context.Context, v *vol, k pinKey) error {
 }
 
 // sidecars notes the sidecars of v: the tree tells which of them have their object still.
-func (c *check) sidecars(ctx context.Context, v *vol) (err error) {
-	d, err := v.v.Private().OpenDir(ctx, sidecarsName)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	buckets, err := listAll(ctx, d)
-	if err != nil {
-		return err
-	}
-	for _, b := range buckets {
-		err := c.bucket(ctx, v, d, b.Name)
-		if vfs.StatusOf(err) == vfs.NotDir {
-			c.unknown(v, privatePath(volume.SidecarDir, b.Name.String()))
-		} else if err != nil {
-			c.unreadable(v, privatePath(volume.SidecarDir, b.Name.String()), err)
-		}
-		if err := c.progress(ctx); err != nil {
+func (c *check) sidecars(ctx context.Context, v *vol) error {
+	return v.eachBucket(ctx, func(bucket vfs.Name, d volume.Dir, list []volume.Entry) error {
+		if err := c.bucket(ctx, v, d, bucket, list); err != nil {
 			return err
 		}
-	}
-	return nil
+		return c.progress(ctx)
+	}, func(bucket vfs.Name, err error) error {
+		path := privatePath(volume.SidecarDir, bucket.String())
+		if vfs.StatusOf(err) == vfs.NotDir {
+			c.unknown(v, path)
+		} else if ctx.Err() == nil {
+			c.unreadable(v, path, err)
+		}
+		return context.Cause(ctx)
+	})
 }
 
 // bucket is sidecars for one directory of them.
-func (c *check) bucket(ctx context.Context, v *vol, marks volume.Dir, bucket vfs.Name) (err error) {
-	d, err := marks.OpenDir(ctx, bucket)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	list, err := listAll(ctx, d)
-	if err != nil {
-		return err
-	}
+func (c *check) bucket(ctx context.Context, v *vol, d volume.Dir, bucket vfs.Name, list []volume.Entry) error {
 	for _, e := range list {
+		var err error
 		name := e.Name.String()
 		id, ok := volume.ParseSidecarName(name)
 		switch path := privatePath(volume.SidecarDir, bucket.String(), name); {

@@ -32,51 +32,60 @@ func (u *Union) sweepSidecars(ctx context.Context) {
 
 // sweepSidecars removes those of v, and says how many.
 func (v *vol) sweepSidecars(ctx context.Context) (removed int, err error) {
+	err = v.eachBucket(ctx, func(_ vfs.Name, d volume.Dir, list []volume.Entry) error {
+		for _, e := range list {
+			id, ok := volume.ParseSidecarName(e.Name.String())
+			if !ok {
+				continue
+			}
+			if _, err := v.v.Locate(ctx, id.Ino, id.Gen); vfs.StatusOf(err) != vfs.Stale {
+				continue
+			}
+			if err := d.Unlink(ctx, e.Name); err != nil && vfs.StatusOf(err) != vfs.NoEnt {
+				return err
+			}
+			removed++
+		}
+		return context.Cause(ctx)
+	}, func(_ vfs.Name, err error) error {
+		if vfs.StatusOf(err) == vfs.NotDir { // none of ours
+			return nil
+		}
+		return err
+	})
+	return removed, err
+}
+
+// eachBucket calls f with each directory of v's sidecars, open, and what is in it; failed gets its error, or why there is
+// none that can be read. An error of failed ends it.
+func (v *vol) eachBucket(ctx context.Context, f func(name vfs.Name, d volume.Dir, list []volume.Entry) error, failed func(name vfs.Name, err error) error) (err error) {
 	marks, err := v.privateDir(ctx, sidecarsName, false)
 	if err != nil || marks == nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, marks.Close()) }()
 	buckets, err := listAll(ctx, marks)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	one := func(name vfs.Name) (err error) {
+		d, err := marks.OpenDir(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.Close()) }()
+		list, err := listAll(ctx, d)
+		if err != nil {
+			return err
+		}
+		return f(name, d, list)
 	}
 	for _, b := range buckets {
-		n, err := v.sweepBucket(ctx, marks, b.Name)
-		removed += n
-		if err != nil && vfs.StatusOf(err) != vfs.NotDir { // none of ours
-			return removed, err
+		if err := one(b.Name); err != nil {
+			if err := failed(b.Name, err); err != nil {
+				return err
+			}
 		}
 	}
-	return removed, nil
-}
-
-// sweepBucket is sweepSidecars for one directory of them.
-func (v *vol) sweepBucket(ctx context.Context, marks volume.Dir, bucket vfs.Name) (removed int, err error) {
-	d, err := marks.OpenDir(ctx, bucket)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	list, err := listAll(ctx, d)
-	if err != nil {
-		return 0, err
-	}
-	for _, e := range list {
-		if err := context.Cause(ctx); err != nil {
-			return removed, err
-		}
-		id, ok := volume.ParseSidecarName(e.Name.String())
-		if !ok {
-			continue
-		}
-		if _, err := v.v.Locate(ctx, id.Ino, id.Gen); vfs.StatusOf(err) != vfs.Stale {
-			continue
-		}
-		if err := d.Unlink(ctx, e.Name); err != nil && vfs.StatusOf(err) != vfs.NoEnt {
-			return removed, err
-		}
-		removed++
-	}
-	return removed, nil
+	return nil
 }

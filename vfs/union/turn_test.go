@@ -212,7 +212,7 @@ func comesFromAnother(t *testing.T, listed bool) {
 	}
 	must(t, s.removed(t, d, "one")) // the rows of d are written anew
 	s.claimsNothing(t, d, 2)
-	s.reopen(t, 2)                  // nor does the next start know
+	s.reopen(t, 2) // nor does the next start know
 	s.look(t, s.path(t, "d").Node, "nowhere", vfs.Jukebox)
 	s.put(t, 2)
 	s.look(t, s.path(t, "d").Node, "two", vfs.NoEnt)
