@@ -390,6 +390,7 @@ var excused = map[string]string{
 	"(*Union).dropSecondName": "only the log of a real file system leaves an object under two names: TestPowerCuts on btrfs has it",
 	"(*Union).flushCopies":    "so that rows of the index may be believed after an unclean end, see persist.go; clients wait for nothing of it",
 	"(*vol).sign":             "about who serves the share next with another index: TestTurnOutlivesPower",
+	"(*vol).unsign":           "as sign",
 	"writeSmall":              "as sign",
 	"(*Union).level":          "about members that come back",
 	"(*Union).levelCopy":      "about members that come back",

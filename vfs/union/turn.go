@@ -19,8 +19,9 @@ import (
 //	T2  Whoever finds another's signature takes what stands out of his index, durably, before he signs (meta.Store.Distrust): at the
 //	    start before he signs any volume. From then on nobody knows what is on the volumes that are away.
 //
-// One volume suffices to find out. Others who had none of those that are there now could remove names on the rest, but make
-// none: they did not know what is here. A volume that is mounted read-only bears no signature of theirs, so it proves nothing.
+// One volume with one's own signature suffices to know. Others who had none of those that are there now could remove names on the
+// rest, but make none: they did not know what is here. A volume that is mounted read-only bears no signature of theirs, so it
+// proves nothing.
 //
 // The file is one JSON object of constant length, so that it can be written anew on a full disk. One that was cut off is another's.
 type servedFile struct {
@@ -90,7 +91,7 @@ func (v *vol) sign(ctx context.Context, t meta.Turn) error {
 		return writeSmall(ctx, f, b)
 	}
 	if err == nil {
-		err = p.Unlink(ctx, servedName)
+		err = v.unsign(ctx)
 	}
 	if err != nil && vfs.StatusOf(err) != vfs.NoEnt {
 		return err
@@ -143,12 +144,12 @@ func (u *Union) checkTurns(ctx context.Context, there []*vol) error {
 		if err != nil || signed && !u.opt.Index.Knows(t) { // whether it can be used is found by who takes it in
 			return u.distrustIndex(v, t)
 		}
-		proved = proved || !v.can().ReadOnly
+		proved = proved || signed && !v.can().ReadOnly
 	}
 	if proved || len(there) == 0 {
 		return nil
 	}
-	u.log.Warn("the volumes that are there are read-only and cannot tell who changed the others meanwhile: names on those are not known until they are back", "op", "start")
+	u.log.Warn("the volumes that are there cannot tell who served the share last: names on those that are away are not known until these are back", "op", "start")
 	return u.opt.Index.Distrust(meta.Turn{})
 }
 
@@ -168,14 +169,31 @@ func (u *Union) takeTurn(ctx context.Context, v *vol) error {
 	if v.can().ReadOnly || signed && t == own {
 		return nil
 	}
+	before := v.signed
 	v.signed = own
 	err = v.sign(ctx, own)
-	if s := vfs.StatusOf(err); !signed && (s == vfs.NoSpc || s == vfs.DQuot) {
-		u.log.Warn("the volume is too full for a note of who serves it: before this share is served with another state directory, make room there",
-			"op", "admit", "volume", v.name, "err", err)
-		return nil
+	switch vfs.StatusOf(err) {
+	case vfs.ROFS: // nothing can be changed there, by us
+	case vfs.NoSpc, vfs.DQuot:
+		if signed && t != before && !(u.keeps() && u.opt.Index.Knows(t)) { // it would tell the other that we were not here
+			if uerr := v.unsign(ctx); uerr != nil {
+				return errors.Join(err, uerr)
+			}
+		}
+		u.log.Warn("the volume is too full for a note of who serves it", "op", "admit", "volume", v.name, "err", err)
+	default:
+		return err
 	}
-	return err
+	return nil
+}
+
+// unsign takes the signature away.
+func (v *vol) unsign(ctx context.Context) error {
+	p := v.v.Private()
+	if err := p.Unlink(ctx, servedName); err != nil && vfs.StatusOf(err) != vfs.NoEnt {
+		return err
+	}
+	return p.Sync(ctx)
 }
 
 // distrustIndex takes what stands out of the index, because t had v.

@@ -273,7 +273,8 @@ func TestTurnIsWritten(t *testing.T) {
 			s.look(t, s.path(t, "d").Node, "nowhere", vfs.NoEnt)
 		})
 	}
-	s.write(t, 0, `{"volume":"00","turn":"00"}`) // came with a copy, which was adopted
+	s.write(t, 1, `{"volume":"00","turn":"00"}`) // came with a copy, which was adopted: the other tells
+	s.reopen(t)
 	s.reopen(t, 1)
 	s.look(t, s.path(t, "d").Node, "nowhere", vfs.NoEnt)
 }
@@ -293,12 +294,37 @@ func (s *awayShare) write(t *testing.T, i int, b string) {
 	must(t, p.Sync(ctx))
 }
 
-// TestTurnCannotBeWritten: a volume that takes no signature is not used; but one that is full, and never had any, is.
+// TestTurnWithoutASignature: volumes that nobody has signed tell nothing.
+func TestTurnWithoutASignature(t *testing.T) {
+	s := restAway(t)
+	s.close(t)
+	must(t, s.mems[0].Private().Unlink(t.Context(), servedName))
+	s.reopen(t, 1)
+	s.knowsNothing(t)
+}
+
+// TestTurnOnAFullVolume: where there is no room for this server's signature the other's goes.
+func TestTurnOnAFullVolume(t *testing.T) {
+	s := newAwayShare(t, 2)
+	s.newIndex(t)
+	s.open(t)
+	s.close(t)
+	s.newIndex(t)
+	s.wrapped = func(v volume.Volume) volume.Volume { return &unsigned{v.(*pullable), vfs.NoSpc} }
+	s.reopen(t)
+	for i := range s.mems {
+		if _, signed, err := s.u.vol(i).servedBy(t.Context()); signed || err != nil {
+			t.Errorf("volume %d is signed: %v, %v", i, signed, err)
+		}
+	}
+}
+
+// TestTurnCannotBeWritten: a volume that takes no signature is not used; but one that is full or read-only is.
 func TestTurnCannotBeWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
 		used bool
-	}{"full": {vfs.NoSpc, true}, "broken": {vfs.IO, false}} {
+	}{"full": {vfs.NoSpc, true}, "read-only": {vfs.ROFS, true}, "broken": {vfs.IO, false}} {
 		t.Run(name, func(t *testing.T) {
 			s := newAwayShare(t, 2)
 			s.newIndex(t)
@@ -335,4 +361,11 @@ func (d *unsignedDir) Create(ctx context.Context, name vfs.Name, n *volume.New) 
 		return nil, volume.Stat{}, volume.Identity{}, &vfs.Error{Status: vfs.StatusOf(d.err), Op: "create", Err: errors.New("injected")}
 	}
 	return d.Dir.Create(ctx, name, n)
+}
+
+func (d *unsignedDir) Open(ctx context.Context, name vfs.Name, flags volume.Flag) (volume.File, error) {
+	if name == servedName && flags&volume.Write != 0 {
+		return nil, &vfs.Error{Status: vfs.StatusOf(d.err), Op: "open", Err: errors.New("injected")}
+	}
+	return d.Dir.Open(ctx, name, flags)
 }
