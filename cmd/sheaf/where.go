@@ -27,6 +27,9 @@ away it says what is known.
 	a := newAsker(cmd, io)
 	lookup := cmd.Flags().Bool("lookup", false, "say which fact answers a look-up of the name")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := share.CheckPath(args[0]); err != nil {
+			return usageError{err}
+		}
 		return a.ask(cmd, func(in share.Manager) error {
 			found, err := in.Where(cmd.Context(), args[0], *lookup)
 			if err != nil {

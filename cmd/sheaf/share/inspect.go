@@ -263,6 +263,14 @@ func (s *Share) DropCache(ctx context.Context, q DropRequest) (Dropped, error) {
 	return Dropped{Version: APIVersion, Directories: d.Directories, Objects: d.Objects}, nil
 }
 
+// CheckPath says what is wrong with a path in the share that something is to be asked of.
+func CheckPath(path string) error {
+	if _, err := splitPath(path); err != nil {
+		return fmt.Errorf("path %q: %w", path, err)
+	}
+	return nil
+}
+
 // splitPath takes a path in the share apart. "." is nothing and ".." is refused:
 // without following links it would mean something else than to a client.
 func splitPath(path string) ([]vfs.Name, error) {

@@ -49,31 +49,39 @@ func (s *Share) answer(c *candidate) Change {
 	return a
 }
 
-// CheckMode says what is wrong with a volume's mode.
+// CheckMode says what is wrong with a mode that SetMode is to be asked for.
 func CheckMode(mode string) error {
-	_, err := volume.ParseMode(mode)
+	_, err := parseMode(mode)
 	return err
+}
+
+func parseMode(mode string) (volume.Mode, error) {
+	m, err := volume.ParseMode(mode)
+	if err != nil {
+		return m, &ConfigError{Problem: err.Error()}
+	}
+	return m, nil
 }
 
 // SetMode implements Manager.
 func (s *Share) SetMode(ctx context.Context, name, mode string) (Change, error) {
-	to, err := volume.ParseMode(mode)
+	to, err := parseMode(mode)
 	if err != nil {
-		return Change{}, &ConfigError{Problem: err.Error()}
+		return Change{}, err
 	}
 	end, err := s.members.begin(ctx)
 	if err != nil {
 		return Change{}, err
 	}
 	defer end()
-	c, err := s.member("set mode", name)
+	c, err := s.member("set mode of volume", name)
 	if err != nil {
 		return Change{}, err
 	}
 	r := s.members.now()
 	e := r.member(c.id)
 	if e == nil {
-		return Change{}, &vfs.Error{Status: vfs.ServerFault, Op: "set mode", Volume: name, Err: errors.New("it is not in the list of members")}
+		return Change{}, &vfs.Error{Status: vfs.ServerFault, Op: "set mode of volume", Object: name, Err: errors.New("it is not in the list of members")}
 	}
 	if e.Mode == to {
 		return s.answer(c), nil
@@ -102,5 +110,5 @@ func (s *Share) member(op, name string) (*candidate, error) {
 	if gone := s.members.now().goneCalled(name); gone != nil {
 		err = errors.New(removedText(gone))
 	}
-	return nil, &vfs.Error{Status: vfs.NoEnt, Op: op, Volume: name, Err: err}
+	return nil, &vfs.Error{Status: vfs.NoEnt, Op: op, Object: name, Err: err}
 }

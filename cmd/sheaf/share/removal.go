@@ -85,7 +85,7 @@ func (s *Share) held(ctx context.Context, c *candidate, each func(Held)) error {
 // mayRemove says why c cannot be removed as r wants.
 func (s *Share) mayRemove(c *candidate, r Removal) error {
 	refuse := func(format string, args ...any) error {
-		return &vfs.Error{Status: vfs.Inval, Op: "remove volume", Volume: c.cfg.Name, Err: fmt.Errorf(format, args...)}
+		return &vfs.Error{Status: vfs.Inval, Op: "remove volume", Object: c.cfg.Name, Err: fmt.Errorf(format, args...)}
 	}
 	st := c.vol.State()
 	online := 0

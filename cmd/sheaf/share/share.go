@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -142,8 +143,12 @@ func (s *Share) bind(ctx context.Context) (err error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w; ports below 1024 are not for ordinary users, choose another with --listen", err)
-	case err != nil:
+	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w; if another NFS server has the port, choose one with --listen", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w; this host does not have that address, choose one with --listen", err)
+	case err != nil:
+		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	if s.cfg.MetricsListen != "" {
 		if s.scrapes, err = lc.Listen(ctx, "tcp", s.cfg.MetricsListen); err != nil {
