@@ -21,7 +21,7 @@ HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-stack microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -69,6 +69,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## what a call costs, beside an echo and stock go-nfs; BENCH="-help" lists the flags
 	$(GO) run ./tests/bench $(BENCH)
+
+bench-stack: ## what translators add to a call
+	$(GO) run ./tests/bench -stack -rounds 10 $(BENCH)
 
 microbench: ## every Go benchmark COUNT times, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 0 ./...

@@ -17,3 +17,12 @@ func cpuTime(pid int) (time.Duration, error) {
 	}
 	return time.Duration(ts.Nano()), nil
 }
+
+// threadTime is the CPU time that the calling thread has used.
+func threadTime() (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0, fmt.Errorf("CPU time of the thread: %w", err)
+	}
+	return time.Duration(ts.Nano()), nil
+}

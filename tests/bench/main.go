@@ -21,6 +21,7 @@ type options struct {
 	peers   string
 	creates string
 	lookups bool
+	stack   bool
 	dir     string
 	sheaf   string
 }
@@ -66,6 +67,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.peers, "peers", strings.Join(peerNames, ","), "servers, with commas; none: no procedures are measured")
 	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
 	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
+	f.BoolVar(&o.stack, "stack", false, "measure what translators add to a call, and nothing else; -rounds and -count count")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
@@ -80,7 +82,9 @@ func parse(args []string, out io.Writer) (*options, error) {
 	switch {
 	case o.lookups && (set["ops"] || set["peers"] || set["creates"]):
 		return nil, errors.New("-lookups is measured by itself")
-	case o.lookups:
+	case o.stack && (o.lookups || set["ops"] || set["peers"] || set["creates"]):
+		return nil, errors.New("-stack is measured by itself")
+	case o.lookups, o.stack:
 		o.peers = ""
 	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
@@ -102,6 +106,9 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if o.stack {
+		return o.stackCost(dir, out, progress)
+	}
 	if err := o.build(dir); err != nil {
 		return err
 	}
