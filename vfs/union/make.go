@@ -509,6 +509,7 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	}
 	if sub != nil {
 		if h, err := u.keepDir(n, s.vol, s.id, sub, m.opened); err == nil {
+			u.bornCovered(ctx, n, h, s)
 			h.release()
 		}
 	}
@@ -520,6 +521,31 @@ func (u *Union) born(ctx context.Context, m *making, s *sighting, f volume.File,
 	}
 	u.afterNames(ctx, m.d, &m.change, handles{m.sync})
 	return nil
+}
+
+// bornCovered lets the emptiness of a new directory be believed for as long as watches are: what was made in it before they told of it
+// would have changed its version. Without, each name that is made in it later than trust after it would be asked for first.
+func (u *Union) bornCovered(ctx context.Context, n *node, h *dirHandle, s *sighting) {
+	if u.vol(s.vol).can().Quiet != 0 {
+		return
+	}
+	n.mu.Lock()
+	t, changes := n.names, n.changes
+	n.mu.Unlock()
+	hs := make(handles, h.vol+1)
+	hs[h.vol] = h
+	u.cover(ctx, n, hs)
+	at := u.now()
+	st, err := h.d.Stat(ctx)
+	if err != nil || st.Version() != s.st.Version() {
+		u.distrust(n)
+		return
+	}
+	n.mu.Lock()
+	if n.names == t && n.changes == changes && len(n.copies) == 1 && t != nil && t.complete {
+		t.asOf = max(t.asOf, at)
+	}
+	n.mu.Unlock()
 }
 
 // entry is the entry that n has at a place.

@@ -27,6 +27,7 @@ type teller struct {
 	limit   int // of covered; 0: none
 	dumb    bool
 	starts  int
+	meets   func(d volume.Dir) // a directory that is about to be covered
 }
 
 func (w *teller) Watch(_ context.Context, sink volume.WatchSink) (volume.Watch, error) {
@@ -73,6 +74,9 @@ func (r *telling) Cover(ctx context.Context, d volume.Dir) (bool, error) {
 	st, err := d.Stat(ctx)
 	if err != nil {
 		return false, err
+	}
+	if r.w.meets != nil {
+		r.w.meets(d)
 	}
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
@@ -130,6 +134,38 @@ type first struct{}
 
 func (first) Choose([]placement.Volume, *placement.Hints, rand.Source) (placement.Choice, error) {
 	return placement.Choice{Rule: "first", Rival: -1}, nil
+}
+
+// TestNewDirectoryIsWatched: what is not in a directory that was made while its volume is watched costs no question
+// long after, unless another process made something in it before the watch told of it.
+func TestNewDirectoryIsWatched(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		t.Run(fmt.Sprintf("whole %v", whole), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, ws := watchedShare(t, 1, whole)
+				time.Sleep(2 * volume.AliveEvery)
+				d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+				s.mk(t, d, "f", vfs.Regular)
+				time.Sleep(2 * DefaultTrust)
+				if _, err := s.u.GetAttr(t.Context(), who, d); err != nil {
+					t.Fatal(err)
+				}
+				before := s.mems[0].Counts().Ops
+				s.look(t, d, "g", vfs.NoEnt)
+				if n := s.mems[0].Counts().Ops - before; n > 0 {
+					t.Errorf("a name that is not in a new directory cost %d calls of the volume", n)
+				}
+				ws[0].told(t, "g", func(d volume.Dir) { plant(t, d, "g", vfs.Regular) }, "d")
+				s.look(t, d, "g", vfs.OK)
+				if whole { // it covers without being told of each
+					return
+				}
+				ws[0].meets = func(d volume.Dir) { plant(t, d, "early", vfs.Regular) }
+				e := s.mk(t, s.root(t), "e", vfs.Directory).Node
+				s.look(t, e, "early", vfs.OK)
+			})
+		})
+	}
 }
 
 // watchedShare is a share of n volumes in memory that are watched.
