@@ -39,8 +39,8 @@
 // # Creates beside a plain program
 //
 // What is durable waits for the disk, and what that costs is told by comparison with a program of ours
-// without a server (plain.go): so many threads that make files by the system calls which a
-// CREATE needs at least, and flush the directory after each, in as many directories. Server and program have the
+// without a server (plain.go): so many threads that make files by the system calls which
+// the server makes for a CREATE, and flush the directory after each, in as many directories. Server and program have the
 // disk in turn, each time in empty directories, with as many calls in flight as there are threads; the server is not even
 // running while the program does. An echo in the same turn tells what the calls' way costs without them. The server
 // says by itself how many flushes its callers asked for, and how many were made: of a directory one runs at

@@ -114,38 +114,6 @@ func (p *plain) create(dirs []string, threads int) (m made, err error) {
 	return made{int(files.Load()), int(fsyncs.Load()), after - before, wall}, errors.Join(append(errs, err)...)
 }
 
-// createOne is what a server must ask of the host for a CREATE: whether the name is free, the
-// directory's attributes before and after, the file with a mode of its own and its attributes; and it
-// must make that durable.
-func (p *plain) createOne(dir int, name string, fsyncs *atomic.Int64) error {
-	var st unix.Stat_t
-	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != unix.ENOENT {
-		return fmt.Errorf("%s is there: %w", name, err)
-	}
-	if err := retried(func() error { return unix.Fstat(dir, &st) }); err != nil {
-		return fmt.Errorf("fstat: %w", err)
-	}
-	fd := -1
-	err := retried(func() (err error) {
-		fd, err = unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("create: %w", err)
-	}
-	err = errors.Join(
-		unix.Fstat(fd, &st), unix.Fchmod(fd, 0o644), unix.Fstat(fd, &st), unix.Close(fd), unix.Fstat(dir, &st),
-	)
-	if err == nil && p.fsync {
-		fsyncs.Add(1)
-		err = retried(func() error { return unix.Fsync(dir) })
-	}
-	if err != nil {
-		return fmt.Errorf("make %s: %w", name, err)
-	}
-	return nil
-}
-
 // retried is f until a signal does not interrupt it: the Go runtime sends itself some.
 func retried(f func() error) error {
 	for {

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// createOne makes what the server does on Linux.
+func (p *plain) createOne(int, string, *atomic.Int64) error {
+	return errors.New("the plain program is for Linux only")
+}
