@@ -144,6 +144,7 @@ func TestHelp(t *testing.T) {
 		"where.txt":         {"where", "--help"},
 		"volume-list.txt":   {"volume", "list", "--help"},
 		"cache-drop.txt":    {"cache", "drop", "--help"},
+		"script-check.txt":  {"script", "check", "--help"},
 		"volume-add.txt":    {"volume", "add", "--help"},
 		"volume-mode.txt":   {"volume", "mode", "--help"},
 		"volume-remove.txt": {"volume", "remove", "--help"},
