@@ -58,6 +58,7 @@ type entry struct {
 	value      starlark.Value
 	size       int64
 	until      time.Duration // since table.born; 0: for ever
+	used       time.Duration // when it was used last
 	prev, next *entry
 }
 
@@ -82,7 +83,9 @@ func newTable(maxEntries int, maxBytes int64, ttl time.Duration) *table {
 
 func (e *entry) unlink() { e.prev.next, e.next.prev = e.next, e.prev }
 
-func (s *tableShard) touch(e *entry) {
+// touch makes e, which is in no ring, the most recently used.
+func (s *tableShard) touch(e *entry, now time.Duration) {
+	e.used = now
 	e.prev, e.next = &s.used, s.used.next
 	e.prev.next, e.next.prev = e, e
 }
@@ -126,14 +129,15 @@ func (t *table) get(p *place) starlark.Value {
 		t.misses.Add(1)
 		return nil
 	}
-	if e.until != 0 && t.now() >= e.until {
+	now := t.now()
+	if e.until != 0 && now >= e.until {
 		t.drop(s, e)
 		t.expired.Add(1)
 		t.misses.Add(1)
 		return nil
 	}
 	e.unlink()
-	s.touch(e)
+	s.touch(e, now)
 	t.hits.Add(1)
 	return e.value
 }
@@ -193,10 +197,10 @@ func (t *table) set(p *place, v starlark.Value, size int, ttl time.Duration, onl
 		e.unlink()
 	}
 	t.fill(e, v, size, ttl)
-	s.touch(e)
+	s.touch(e, t.now())
 	p.ks.epoch++
 	s.mu.Unlock()
-	t.evict()
+	t.evict(s)
 	return v, true, nil
 }
 
@@ -210,16 +214,35 @@ func (t *table) fill(e *entry, v starlark.Value, size int, ttl time.Duration) {
 	}
 }
 
-// evict drops the least recently used of one shard after the other until the bounds hold.
-func (t *table) evict() {
+// evict drops entries until the bounds hold: of the least recently used of two shards, the one that grew and
+// the next in turn, the older. So what is used stays, and what is not goes wherever it is.
+func (t *table) evict(grew *tableShard) {
 	for t.count.Load() > int64(t.max) || t.bytes.Load() > t.maxBytes {
-		s := &t.shards[t.next.Add(1)%tableShards]
-		s.mu.Lock()
-		if e := s.used.prev; e != &s.used {
-			t.drop(s, e)
-			t.evicted.Add(1)
+		other := &t.shards[t.next.Add(1)%tableShards]
+		mine, ok := grew.oldest()
+		theirs, ok2 := other.oldest()
+		if ok2 && (!ok || theirs < mine) {
+			t.dropOldest(other)
+		} else if ok {
+			t.dropOldest(grew)
 		}
-		s.mu.Unlock()
+	}
+}
+
+// oldest is when the least recently used entry was used.
+func (s *tableShard) oldest() (used time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.used.prev
+	return e.used, e != &s.used
+}
+
+func (t *table) dropOldest(s *tableShard) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.used.prev; e != &s.used {
+		t.drop(s, e)
+		t.evicted.Add(1)
 	}
 }
 
