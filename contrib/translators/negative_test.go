@@ -250,3 +250,53 @@ func TestNegativeBounded(t *testing.T) {
 		t.Errorf("%v were evicted", n)
 	}
 }
+
+// TestNegativePresent: with present, a name that was found is not looked for again, its attributes are those of now, and
+// whatever takes the name away is seen.
+func TestNegativePresent(t *testing.T) {
+	s := newShare(t, "negative.star", map[string]any{"present": true})
+	ctx, name := t.Context(), vfs.MustName
+	f, _ := s.mk(ann, s.root, "f")
+	look := func(what string, want vfs.Status) (a vfs.Attr) {
+		t.Helper()
+		for range 3 {
+			var st vfs.Status
+			a, st = s.lookup(ann, s.root, "f")
+			s.want("lookup "+what, st, want)
+		}
+		return a
+	}
+	look("of what is there", vfs.OK)
+	if n := s.below.lookups.Load(); n != 1 {
+		t.Errorf("%d look-ups below, want 1", n)
+	}
+	if _, err := s.fs.SetAttr(ctx, admin, f.Node, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o600}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if a := look("after chmod", vfs.OK); a.Mode != 0o600 {
+		t.Errorf("mode %o", a.Mode)
+	}
+	if _, _, err := s.fs.Rename(ctx, ann, s.root, name("f"), s.root, name("g")); err != nil {
+		t.Fatal(err)
+	}
+	look("after rename", vfs.NoEnt)
+	s.mk(ann, s.root, "f")
+	look("after create", vfs.OK)
+	if _, _, err := s.fs.Rename(ctx, ann, s.root, name("g"), s.root, name("f")); err != nil {
+		t.Fatal(err)
+	}
+	if a := look("after rename onto it", vfs.OK); a.Node.ID != f.Node.ID {
+		t.Error("the name is still the object that was replaced")
+	}
+	if _, err := s.fs.Remove(ctx, ann, s.root, name("f")); err != nil {
+		t.Fatal(err)
+	}
+	look("after remove", vfs.NoEnt)
+	// What another process removes is not there any more, whatever is remembered.
+	f, _ = s.mk(ann, s.root, "f")
+	look("after create", vfs.OK)
+	if _, err := s.model.Remove(ctx, admin, s.root, name("f")); err != nil {
+		t.Fatal(err)
+	}
+	look("of what was removed below", vfs.NoEnt)
+}

@@ -164,19 +164,21 @@ func (s *share) list(w *vfs.Who, dir vfs.Node) string {
 
 // TestSuite holds the scripts to the contract, with options that leave it as it is.
 func TestSuite(t *testing.T) {
-	for file, c := range map[string]struct {
+	for name, c := range map[string]struct {
+		file    string
 		options map[string]any
 		can     vfstest.Options
 	}{
-		"negative.star": {nil, vfstest.Options{}},
-		"audit.star":    {map[string]any{"verbs": []any{"write", "create", "rename", "remove", "setattr"}}, vfstest.Options{}},
-		"deny.star":     {map[string]any{"names": []any{"*.never"}, "hide": true}, vfstest.Options{}},
-		"nocase.star":   {nil, vfstest.Options{FoldedNames: true}},
+		"negative":          {"negative.star", nil, vfstest.Options{}},
+		"negative, present": {"negative.star", map[string]any{"present": true}, vfstest.Options{}},
+		"audit":             {"audit.star", map[string]any{"verbs": []any{"write", "create", "rename", "remove", "setattr"}}, vfstest.Options{}},
+		"deny":              {"deny.star", map[string]any{"names": []any{"*.never"}, "hide": true}, vfstest.Options{}},
+		"nocase":            {"nocase.star", nil, vfstest.Options{FoldedNames: true}},
 	} {
-		t.Run(file, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			vfstest.Suite(t, c.can, func(t *testing.T) vfs.FS {
 				log := &lines{}
-				s := load(t, file, c.options, log)
+				s := load(t, c.file, c.options, log)
 				fs, closed := s.Over(vfstest.NewModel(vfstest.ModelOptions{}))
 				t.Cleanup(func() {
 					closed()
@@ -193,9 +195,16 @@ func TestSuite(t *testing.T) {
 // TestHistory has many callers use the same few names at once, and looks for an answer that no order of
 // their calls allows.
 func TestHistory(t *testing.T) {
-	for _, file := range []string{"negative.star", "audit.star"} {
-		t.Run(file, func(t *testing.T) {
-			vfstest.History(t, newShare(t, file, nil).fs, vfstest.HistoryOptions{})
+	for name, c := range map[string]struct {
+		file    string
+		options map[string]any
+	}{
+		"negative":          {"negative.star", nil},
+		"negative, present": {"negative.star", map[string]any{"present": true}},
+		"audit":             {"audit.star", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vfstest.History(t, newShare(t, c.file, c.options).fs, vfstest.HistoryOptions{})
 		})
 	}
 }
