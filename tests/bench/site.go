@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -60,6 +61,8 @@ type site struct {
 	big     object   // bigSize bytes of variant 0
 	targets []target // to be written, one per connection
 	variant uint8    // that writes of this phase put
+
+	missed atomic.Uint64 // names that were asked for in vain, each once
 
 	mu      sync.Mutex
 	made    []string // names in churn, waiting to be renamed
