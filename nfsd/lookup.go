@@ -25,21 +25,16 @@ func (s *Server) lookup(ctx context.Context, c *rpc.Call, out []byte) ([]byte, r
 	if string(b) == "." || string(b) == ".." {
 		obj, dir, err = s.lookupDots(ctx, c, g, n, len(b) == 2)
 	} else {
-		obj, dir, err = s.lookupName(ctx, c, g, n, b)
+		var name vfs.Name
+		if name, err = s.names.parse(b); err == nil {
+			obj, dir, err = s.fs.Lookup(ctx, g.who(c), n, name)
+		}
 	}
 	if err != nil {
 		return s.refuseAttr(c, out, err, &dir)
 	}
 	out = s.appendHandle(xdr.AppendUint32(out, s.code(c, nil)), g.root.id, obj.Node)
 	return s.appendPostOp(s.appendPostOp(out, &obj), &dir), rpc.Done
-}
-
-func (s *Server) lookupName(ctx context.Context, c *rpc.Call, g *grant, n vfs.Node, b []byte) (obj, dir vfs.Attr, err error) {
-	name, err := s.names.parse(b)
-	if err != nil {
-		return obj, dir, err
-	}
-	return s.fs.Lookup(ctx, g.who(c), n, name)
 }
 
 // lookupDots answers "." and ".." (RFC 1813 section 3.2, points 2 and 3), which

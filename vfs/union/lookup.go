@@ -18,7 +18,7 @@ const (
 
 // Lookup implements vfs.FS.
 func (u *Union) Lookup(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name) (obj, dirAttr vfs.Attr, err error) {
-	obj, dirAttr, done, err := u.lookupNow(w, dir.ID, name)
+	done, err := u.lookupNow(w, dir.ID, name, &obj, &dirAttr)
 	if done {
 		return obj, dirAttr, err
 	}
@@ -75,47 +75,55 @@ func (u *Union) lookupSlow(ctx context.Context, d *node, name vfs.Name) (n *node
 }
 
 // lookupNow is Lookup from memory, in one stay under the directory's mutex and with one look at the clock, which
-// are most of what a look-up costs. It is not done where memory does not suffice.
-func (u *Union) lookupNow(w *vfs.Who, dir vfs.NodeID, name vfs.Name) (obj, dirAttr vfs.Attr, done bool, err error) {
+// are most of what a look-up costs. It is not done where memory does not suffice. The attributes go where the caller wants them: to
+// copy them from frame to frame costs as much as to find the name.
+func (u *Union) lookupNow(w *vfs.Who, dir vfs.NodeID, name vfs.Name, obj, dirAttr *vfs.Attr) (done bool, err error) {
 	d := u.table.get(dir)
 	if d == nil {
-		return obj, dirAttr, false, nil
+		return false, nil
 	}
-	defer d.put()
 	now := u.now()
 	d.mu.Lock()
-	if d.gone || !d.isDir() || !u.fresh(d, now) {
-		d.mu.Unlock()
-		return obj, dirAttr, false, nil
+	id, done, err := u.lookupIn(w, d, name, now, dirAttr)
+	d.mu.Unlock()
+	d.put()
+	if done || id.IsZero() {
+		return done, err
 	}
-	dirAttr = d.attr
+	n := u.table.get(id)
+	if n == nil {
+		return false, nil
+	}
+	a, ok, err := u.peekAt(n, now)
+	n.put()
+	if !ok || err != nil {
+		return false, nil
+	}
+	*obj = a
+	u.stats.hits.Add(1)
+	return true, nil
+}
+
+// lookupIn is lookupNow in a directory: done with an error, or the node to be told of; zero if memory does not know it. Needs d.mu.
+func (u *Union) lookupIn(w *vfs.Who, d *node, name vfs.Name, now int64, dirAttr *vfs.Attr) (id vfs.NodeID, done bool, err error) {
+	if d.gone || !d.isDir() || !u.fresh(d, now) {
+		return id, false, nil
+	}
 	var acls vfs.ACLs
 	if !w.IsRoot() {
 		known := false
 		if acls, known = u.heldACLs(d); !known {
-			d.mu.Unlock()
-			return obj, dirAttr, false, nil
+			return id, false, nil
 		}
 	}
-	if err := perm.Search(w, &dirAttr, acls.Access); err != nil {
-		d.mu.Unlock()
-		return obj, dirAttr, true, err
+	*dirAttr = d.attr
+	if err := perm.Search(w, dirAttr, acls.Access); err != nil {
+		return id, true, err
 	}
-	id, err := u.recallHeld(d, name, now)
-	d.mu.Unlock()
-	if err != nil {
-		return obj, dirAttr, true, u.missed(err)
+	if id, err = u.recallHeld(d, name, now); err != nil {
+		return id, true, u.missed(err)
 	}
-	n := u.table.get(id)
-	if n == nil {
-		return obj, dirAttr, false, nil
-	}
-	obj, ok, err := u.peekAt(n, now)
-	n.put()
-	if ok {
-		u.stats.hits.Add(1)
-	}
-	return obj, dirAttr, ok && err == nil, nil
+	return id, false, nil
 }
 
 // recallHeld answers from the name table: an id, NoEnt, or neither. Needs d.mu.
