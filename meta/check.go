@@ -96,6 +96,10 @@ func (c *checker) row(key, value []byte) error {
 		c.names, c.used = make(map[vfs.Name]bool), make(map[vfs.Cookie]bool)
 	}
 	switch key[0] {
+	case kindAbsence:
+		if _, err := decodeAbsence(key, value); err != nil {
+			c.say("M1", key, err)
+		}
 	case kindNode:
 		c.node(key, value)
 	case kindCopy:

@@ -6,6 +6,8 @@
 // # Layout
 //
 //	key                  value                                owner       invariant
+//	'a' slot             a name that was not in a directory   name table  M1 alone: it is believed at
+//	                     while that had certain versions                  its versions, or not at all
 //	'c' dir name         the cookie a name has instead of     name table  M4 no two in a directory alike
 //	                     the hash of it, which was taken
 //	'd' dir volume       version at which a copy of the       name table  M5 known only at a version

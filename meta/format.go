@@ -17,11 +17,15 @@ import (
 //
 //	1  an entry says one volume
 //	2  an entry says all its volumes; what is known of a copy says how far it can be believed
-const Format = 2
+//	3  there are rows of absent names
+const Format = 3
 
 // migrations turn an index of one version into one of the next. A kill may come between any two of their
 // transactions: the next start does them again.
-var migrations = map[uint32]func(*badger.DB) error{1: dropListings}
+var migrations = map[uint32]func(*badger.DB) error{
+	1: dropListings,
+	2: func(*badger.DB) error { return nil }, // an older program would take the new rows for damage
+}
 
 // dropListings forgets all listings: format 1 does not say on which volumes beside the first a directory lies
 // (and no program that wrote it kept any). Nodes and cookies stay.

@@ -9,6 +9,7 @@ import (
 
 // Every key of the index, in the order of the database:
 //
+//	'a' zero[8] slot[8]                  a name that is not there           absence
 //	'c' dir[16] name[1…255]      a cookie that is not its name's hash  collision
 //	'd' dir[16] volume[16]       what is known of a directory's copy   copy
 //	'e' dir[16] cookie[8]        an entry of a directory               entry
@@ -18,6 +19,7 @@ import (
 // Numbers are big-endian, so that entries lie in the order of their cookies.
 // A key that is scanned begins with its kind and its directory: 17 bytes, the group.
 const (
+	kindAbsence   byte = 'a'
 	kindCollision byte = 'c'
 	kindCopy      byte = 'd'
 	kindEntry     byte = 'e'
@@ -74,6 +76,11 @@ func parseKey(key []byte) (row, error) {
 	copy(r.node[:], key[1:])
 	rest := key[len(group{}):]
 	switch {
+	case r.kind == kindAbsence && len(rest) == 0:
+		if binary.BigEndian.Uint64(r.node[:8]) != 0 {
+			return r, errBadSlot
+		}
+		return r, nil
 	case r.kind == kindNode && len(rest) == 0:
 		return r, nil
 	case r.kind == kindCopy && len(rest) == len(r.volume):
@@ -97,6 +104,8 @@ func rowName(key []byte) string {
 		return fmt.Sprintf("row %q", key)
 	}
 	switch r.kind {
+	case kindAbsence:
+		return fmt.Sprintf("absence %d", binary.BigEndian.Uint64(r.node[8:]))
 	case kindNode:
 		return "node " + r.node.String()
 	case kindEntry:

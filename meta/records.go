@@ -142,6 +142,7 @@ const (
 //	entry      type[1] child[16] count[1] × volume[16] name on
 //	copy       ino[8] ctime mtime listed flags[1] session[4]
 //	collision  cookie[8]
+//	absence    dir[16] proof[8] asked session[4] name
 //
 // There is one encoding of a value; what is not that is refused. The sum is CRC-32C: the
 // database does not verify its blocks, and a row in the wrong place is found too.

@@ -45,8 +45,11 @@ func sample() []struct {
 		{"bare-entry", row(entryKey(dir, bare.Cookie), func(k []byte) []byte { return encodeEntry(k, bare) })},
 		{"copy", row(copyKey(dir, vol), func(k []byte) []byte { return encodeCopy(k, dc) })},
 		{"settled-copy", row(copyKey(dir, vol), func(k []byte) []byte { return encodeCopy(k, settled) })},
+		{"absence", row((&Store{opt: Options{Absences: 1000}}).absenceKey(123_456), func(k []byte) []byte {
+			return encodeAbsence(k, &storedAbsence{Absence{dir, vfs.MustName("none"), 0x0102030405060708, at}, 9})
+		})},
 		{"collision", row(collisionKey(dir, vfs.MustName("name")), func(k []byte) []byte { return encodeCollision(k, vfs.MaxCookie) })},
-		{"format", row(keyFormat, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 2)) })},
+		{"format", row(keyFormat, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, Format)) })},
 		{"open", row(keyOpen, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 1)) })},
 		{"session", row(keySession, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 7)) })},
 		{"void", row(keyVoid, func(k []byte) []byte { return appendSum(k, be.AppendUint32(nil, 6)) })},
@@ -82,6 +85,9 @@ func recode(key, value []byte) ([]byte, []byte, error) {
 		n, err := decodeNode(key, value)
 		k := nodeKey(n.ID)
 		return k, encodeNode(k, &n), err
+	case kindAbsence:
+		a, err := decodeAbsence(key, value)
+		return bytes.Clone(key), encodeAbsence(key, &a), err
 	case kindEntry:
 		r, _ := parseKey(key)
 		e, err := decodeEntry(key, value)
@@ -188,4 +194,5 @@ func fuzz(f *testing.F, kind byte) {
 func FuzzNode(f *testing.F)      { fuzz(f, kindNode) }
 func FuzzEntry(f *testing.F)     { fuzz(f, kindEntry) }
 func FuzzCopy(f *testing.F)      { fuzz(f, kindCopy) }
+func FuzzAbsence(f *testing.F)   { fuzz(f, kindAbsence) }
 func FuzzCollision(f *testing.F) { fuzz(f, kindCollision) }

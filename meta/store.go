@@ -36,7 +36,9 @@ type Options struct {
 	Logger  *slog.Logger  // nil: slog.Default()
 	MinFree uint64        // bytes free on its file system below which nothing is put; 0: DefaultMinFree
 	Watch   time.Duration // how often that is looked at; 0: DefaultWatch
-	Boot    string        // what the host's present run is called; empty: the system is asked
+	// Absences is how many rows of absent names there are at most; 0: DefaultAbsences. One hundred bytes each, about.
+	Absences int
+	Boot     string // what the host's present run is called; empty: the system is asked
 
 	free func(dir string) (uint64, error) // statfs, for tests
 }
@@ -104,6 +106,9 @@ func Open(opt Options) (*Store, error) {
 	}
 	if s.opt.Watch == 0 {
 		s.opt.Watch = DefaultWatch
+	}
+	if s.opt.Absences <= 0 {
+		s.opt.Absences = DefaultAbsences
 	}
 	if s.opt.free == nil {
 		s.opt.free = freeBytes

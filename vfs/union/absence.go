@@ -10,6 +10,7 @@ import (
 
 	"github.com/dchest/siphash"
 
+	"sheaf/meta"
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
 )
@@ -56,6 +57,7 @@ type absenceTable struct {
 	bytes  *atomic.Int64 // Union.memory
 	lost   atomic.Int64  // that went for others
 	behind atomic.Int64  // names in absents.behind
+	rows   atomic.Int64  // in the index, when they were pruned last
 	shards [absenceShards]absenceShard
 }
 
@@ -160,13 +162,19 @@ func (a *absenceTable) expire(before int64) {
 
 // absents is what the absences of a directory rest on. Guarded by the mu of its node.
 type absents struct {
-	gen    uint64     // of those that count; 0: there are none
-	sum    uint64     // of the versions that all copies had when they were last asked
-	still  uint64     // counts changes of sum; 0: the versions prove nothing
-	from   int64      // what was asked for since, and before proved, is proved by sum
-	proved int64      // when all copies were last seen to have the versions
-	tried  int64      // when all copies were last asked for them
-	behind []vfs.Name // asked for since from, and proved, and written, if the versions are these the next time
+	gen    uint64       // of those that count; 0: there are none
+	sum    uint64       // of the versions that all copies had when they were last asked
+	still  uint64       // counts changes of sum; 0: the versions prove nothing
+	from   int64        // what was asked for since, and before proved, is proved by sum
+	proved int64        // when all copies were last seen to have the versions
+	tried  int64        // when all copies were last asked for them
+	behind []absentName // asked for since from; written if the versions are these still when all copies are asked after that
+}
+
+// absentName is a name and when its absence was noted.
+type absentName struct {
+	name  vfs.Name
+	noted int64
 }
 
 // renewAbsents makes all absences of d void (A3). Needs d.mu.
@@ -217,7 +225,7 @@ func (u *Union) miss(d *node, name vfs.Name, at int64) {
 		u.absences.behind.Add(-1)
 		return
 	}
-	o.behind = append(o.behind, name)
+	o.behind = append(o.behind, absentName{name, u.now()})
 }
 
 // unmiss forgets that name was absent from d (A2). Needs d.mu.
@@ -233,28 +241,125 @@ func loserLike(name vfs.Name) bool { return strings.Contains(name.String(), conf
 // proveAbsents takes down which versions the copies of d in set had when they were asked, at the time at: absences that were
 // asked for while they had them are as of then (A5).
 func (u *Union) proveAbsents(d *node, set volset, stats []volume.Stat, at int64) {
-	m := u.members()
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	names, sum := u.provedAbsents(d, set, stats, at)
+	d.mu.Unlock()
+	u.writeAbsences(d.id, names, sum)
+	u.absences.behind.Add(-int64(len(names)))
+}
+
+// provedAbsents is proveAbsents in memory; it gives the names whose absence is proved now and not written. Needs d.mu.
+func (u *Union) provedAbsents(d *node, set volset, stats []volume.Stat, at int64) (names []absentName, sum uint64) {
+	m := u.members()
 	o := &d.absents
 	o.tried = at
 	if u.opt.Lookups == LookupOff || d.changing || d.on() != set || m.all != m.online || d.names != nil && d.names.complete && u.opt.Lookups == LookupFull {
 		u.unproveAbsents(d)
-		return
+		return nil, 0
 	}
 	sum, ok := u.sumVersions(set, stats, time.Now().Add(-time.Duration(u.now()-at)))
 	if !ok || sum != o.sum {
 		u.unproveAbsents(d)
 	}
 	if !ok {
-		return
+		return nil, 0
 	}
 	if o.still == 0 {
 		o.sum, o.still, o.from = sum, u.absences.gens.Add(1), u.now()
 	} else if at > o.proved {
 		u.stats.revalidated.Add(1)
+		n := 0
+		for n < len(o.behind) && o.behind[n].noted < at {
+			n++
+		}
+		names, o.behind = o.behind[:n:n], o.behind[n:]
 	}
 	o.proved = u.asOf(d, at)
+	return names, sum
+}
+
+// slotOf is the hash by which the index finds an absence.
+func (u *Union) slotOf(dir vfs.NodeID, name vfs.Name) uint64 {
+	var room [len(dir) + vfs.NameMax]byte
+	return siphash.Hash(u.absences.key.k0, u.absences.key.k1, append(append(room[:0], dir[:]...), name.String()...))
+}
+
+// writeAbsences gives absences to the index, as far as it has room in its queue: nobody waits for them.
+func (u *Union) writeAbsences(dir vfs.NodeID, names []absentName, proof uint64) {
+	for i := range names {
+		name := names[i].name
+		a := meta.Absence{Dir: dir, Name: name, Proof: proof, Asked: vfs.TimeOf(time.Now())}
+		if ok, err := u.opt.Index.PutAbsence(u.rowQueue.ctx, &a, u.slotOf(dir, name)); !ok || err != nil {
+			u.rowError(err, dir)
+			return
+		}
+	}
+}
+
+// recallAbsence is whether the index says that name was absent from d while all copies had the versions that they have, which this
+// process saw within what may be told. It is remembered then. The caller holds a lease on d.
+func (u *Union) recallAbsence(d *node, name vfs.Name) bool {
+	if !u.keeps() || u.away() != 0 || loserLike(name) {
+		return false
+	}
+	d.mu.Lock()
+	o := d.absents
+	ask := o.still != 0 && u.opt.Lookups != LookupOff && !d.inDoubt(name) && u.namesBelieved(d, o.proved, u.now())
+	d.mu.Unlock()
+	if !ask {
+		return false
+	}
+	a, ok, err := u.opt.Index.Absence(d.id, name, u.slotOf(d.id, name))
+	if err != nil || !ok || a.Proof != o.sum {
+		return false // a row that does not decode is written anew when the volumes have answered
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.absents.still != o.still || d.absents.gen != o.gen || d.inDoubt(name) || d.entryOf(name) != nil || d.gone {
+		return false // something came between
+	}
+	if d.absents.gen == 0 {
+		d.absents.gen = u.absences.gens.Add(1)
+	}
+	u.absences.put(u.absences.keyOf(d.absents.gen, name), absence{d.absents.proved, o.still})
+	return u.absent(d, name, u.now())
+}
+
+// Pruning of absences.
+const (
+	// absenceKeep is how long a name is remembered that nobody asked the volumes for again.
+	absenceKeep = 24 * time.Hour
+	// pruneEvery is how often those that are older are taken away.
+	pruneEvery = time.Hour
+)
+
+// pruneAbsences takes old absences away, from time to time.
+func (u *Union) pruneAbsences(ctx context.Context) {
+	t := time.NewTimer(u.opt.scanDelay) // as the walk: clients come first
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		u.absences.expire(u.now() - int64(absenceKeep))
+		u.pruneRows(ctx, nil)
+		t.Reset(pruneEvery)
+	}
+}
+
+// pruneRows takes absences away that are old, or that drop wants to be gone.
+func (u *Union) pruneRows(ctx context.Context, drop func(*meta.Absence) bool) {
+	if !u.keeps() {
+		return
+	}
+	kept, err := u.opt.Index.PruneAbsences(ctx, time.Now().Add(-absenceKeep), drop)
+	if err != nil {
+		u.log.Warn("rows of absent names cannot be pruned", "op", "prune", "err", err)
+		return
+	}
+	u.absences.rows.Store(int64(kept))
 }
 
 // beginProof asks the copies of d for their versions before they are asked for a name, if nobody did within trust: the absence of the

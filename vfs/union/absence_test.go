@@ -1,13 +1,17 @@
 package union
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
+	"sheaf/vfs/volume/hook"
 )
 
 // nameShare is a share of n volumes that is never listed for a look-up, and a directory with a copy on each.
@@ -250,4 +254,171 @@ func TestDropCacheOfTheIndex(t *testing.T) {
 		t.Error("the index still knew what was dropped")
 	}
 	s.wantClean(t)
+}
+
+// TestAbsencesOutliveARestart: what the versions proved is believed after a restart, without a question to any volume about a
+// name; not if a version has moved meanwhile (A6).
+func TestAbsencesOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, d := nameShare(t, 3)
+		s.close(t)
+		s.newIndex(t)
+		var ops askedOps
+		s.wrapped = ops.count
+		s.open(t)
+		d = s.path(t, "d").Node
+		s.warm(t, d)
+		time.Sleep(pastTrust)
+		all := func() {
+			for i := range 40 {
+				s.look(t, d, fmt.Sprintf("none-%d", i), vfs.NoEnt)
+			}
+		}
+		all()
+		if n := s.u.absences.behind.Load(); n != 40 {
+			t.Fatalf("%d names wait for a proof", n)
+		}
+		time.Sleep(pastTrust)
+		all() // the versions are seen to be the same
+		if n := s.u.absences.behind.Load(); n != 0 {
+			t.Fatalf("%d names wait for a proof", n)
+		}
+		s.restart(t)
+		d = s.path(t, "d").Node
+		if n := ops.of(all, volume.OpStatAt, volume.OpIdentifyAt, volume.OpList); n != 0 {
+			t.Errorf("%d questions to volumes, though no version has moved", n)
+		}
+		s.close(t)
+		inside(t, s.mems[1], "d", func(v volume.Dir) error {
+			plant(t, v, "none-7", vfs.Regular)
+			return nil
+		})
+		s.restart(t)
+		d = s.path(t, "d").Node
+		s.look(t, d, "none-7", vfs.OK)
+		if n := ops.of(func() { s.look(t, d, "none-8", vfs.NoEnt) }, volume.OpStatAt, volume.OpIdentifyAt); n != 3 {
+			t.Errorf("%d questions to volumes, of which one has another version", n)
+		}
+		s.wantClean(t)
+		s.close(t)
+	})
+}
+
+// TestNoAbsenceIsWrittenUnproved: what was asked for after the versions were seen last is not written when they are, nor what was
+// asked for before a change of ours (A5).
+func TestNoAbsenceIsWrittenUnproved(t *testing.T) {
+	s, d := nameShare(t, 2)
+	s.close(t)
+	s.newIndex(t)
+	s.open(t)
+	d = s.path(t, "d").Node
+	s.look(t, d, "none", vfs.NoEnt)
+	n := s.u.table.get(d.ID)
+	defer n.put()
+	stats := func() []volume.Stat {
+		hs, err := s.u.dirsAt(t.Context(), n, s.u.online())
+		must(t, err)
+		defer hs.release()
+		stats, err := s.u.statDirs(t.Context(), hs)
+		must(t, err)
+		return stats
+	}
+	early, at := stats(), s.u.now()
+	s.look(t, d, "late", vfs.NoEnt)
+	s.u.proveAbsents(n, 0b11, early, at)
+	written := func(name string) bool {
+		_, ok, err := s.store.Absence(d.ID, vfs.MustName(name), s.u.slotOf(d.ID, vfs.MustName(name)))
+		must(t, err)
+		return ok
+	}
+	if !written("none") || written("late") {
+		t.Errorf("written: none %v, late %v", written("none"), written("late"))
+	}
+	s.mk(t, d, "made", vfs.Regular)
+	s.u.proveAbsents(n, 0b11, early, s.u.now()) // as a power cut would take them back
+	s.u.proveAbsents(n, 0b11, early, s.u.now())
+	if written("late") {
+		t.Error("an absence from before a change of ours is written")
+	}
+}
+
+// askedOps counts the operations of volumes.
+type askedOps struct {
+	mu sync.Mutex
+	n  map[volume.Op]int
+}
+
+// count is for shareT.wrapped.
+func (c *askedOps) count(v volume.Volume) volume.Volume {
+	return hook.New(v, func(_ context.Context, op volume.Op, next func() error) error {
+		c.mu.Lock()
+		if c.n == nil {
+			c.n = map[volume.Op]int{}
+		}
+		c.n[op]++
+		c.mu.Unlock()
+		return next()
+	})
+}
+
+// of is how many of these operations there were while f ran; of all without any.
+func (c *askedOps) of(f func(), ops ...volume.Op) (n int) {
+	c.mu.Lock()
+	clear(c.n)
+	c.mu.Unlock()
+	f()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for op, k := range c.n {
+		if len(ops) == 0 || slices.Contains(ops, op) {
+			n += k
+		}
+	}
+	return n
+}
+
+// TestHotFilesCostNoVolumeCall: LOOKUP, ACCESS and GETATTR of a small file in use are answered from memory, and READ by one pread, all on
+// the goroutine that reads the connection.
+func TestHotFilesCostNoVolumeCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memShare(t, 8, nil)
+		var ops askedOps
+		s.wrapped = ops.count
+		s.open(t)
+		d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+		f := s.mk(t, d, "f", vfs.Regular).Node
+		_, _, err := s.u.Write(t.Context(), who, f, []byte("<?php"), 0, vfs.FileSync)
+		must(t, err)
+		me := &vfs.Who{UID: 1000, GID: 1000}
+		use := func(w *vfs.Who) {
+			if _, _, err := s.u.Lookup(t.Context(), w, d, vfs.MustName("f")); err != nil {
+				t.Errorf("LOOKUP: %v", err)
+			}
+			if _, _, err := s.u.Lookup(t.Context(), w, d, vfs.MustName("none")); vfs.StatusOf(err) != vfs.NoEnt {
+				t.Errorf("LOOKUP of a missing name: %v", err)
+			}
+			if _, _, err := s.u.Access(t.Context(), w, f, vfs.AccessAll); err != nil {
+				t.Errorf("ACCESS: %v", err)
+			}
+			if _, err := s.u.GetAttr(t.Context(), w, f); err != nil {
+				t.Errorf("GETATTR: %v", err)
+			}
+		}
+		buf := make([]byte, 100)
+		read := func(w *vfs.Who) {
+			if n, _, _, err := s.u.Read(t.Context(), w, f, buf, 0); err != nil || n != 5 {
+				t.Errorf("READ: %d bytes, %v", n, err)
+			}
+		}
+		use(me)
+		read(me)
+		now := *me
+		now.NoWait = true
+		if n := ops.of(func() { use(&now) }); n != 0 {
+			t.Errorf("%d operations on volumes for what memory knows: %v", n, ops.n)
+		}
+		if n := ops.of(func() { read(me) }); n != 1 {
+			t.Errorf("%d operations on volumes for a READ: %v", n, ops.n)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 
+	"sheaf/meta"
 	"sheaf/vfs"
 )
 
@@ -33,6 +34,7 @@ func (u *Union) DropCache(ctx context.Context, vn vfs.Node, below bool) (Dropped
 			return r.done, err
 		}
 	}
+	u.pruneRows(ctx, func(a *meta.Absence) bool { return r.seen[a.Dir] })
 	u.walkSoon("what was known was dropped")
 	return r.done, nil
 }

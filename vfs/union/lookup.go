@@ -259,6 +259,9 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 	e := d.names.byName[name]
 	if e == nil || !u.entryFresh(d, e, now) && e.phys == e.name {
 		d.mu.Unlock()
+		if e == nil && u.recallAbsence(d, name) {
+			return nil, vfs.NoEnt
+		}
 		return u.ask(ctx, d, name)
 	}
 	at, vols := place{d.node(), e.name, e.phys}, e.vols

@@ -17,12 +17,13 @@ type counters struct {
 type Stats struct {
 	Hits    int64 // look-ups answered from memory: present
 	Misses  int64 // look-ups answered from memory: absent
-	Asked   int64 // look-ups that asked volumes
+	Asked   int64 // look-ups that memory did not answer
 	Refused int64 // of these, what memory had of the name, or the directory, and did not believe any more
 	// Revalidated are directories of which all that was known was believed again, because no copy's version had moved.
 	Revalidated int64
 	Evicted     int64 // nodes, with the names in them, and absences that went for others because memory is bounded
 	Absences    int   // names kept in memory that are not there, of directories that are not completely known
+	AbsenceRows int64 // of these in the index, when they were pruned last (each hour)
 	Lists       int64 // copies of directories listed
 	Recalls     int64 // directories whose names the index knew
 	Revoked     int64 // waits for the index before a directory was changed that had rested
@@ -45,7 +46,7 @@ func (u *Union) Stats() Stats {
 	c := &u.stats
 	s := Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Asked: c.asked.Load(), Refused: c.refused.Load(), Revalidated: c.revalidated.Load(),
-		Evicted: c.evicted.Load() + u.absences.lost.Load(), Absences: u.absences.count(), Lists: c.lists.Load(), Stats: c.stats.Load(),
+		Evicted: c.evicted.Load() + u.absences.lost.Load(), Absences: u.absences.count(), AbsenceRows: u.absences.rows.Load(), Lists: c.lists.Load(), Stats: c.stats.Load(),
 		Syncs: c.syncs.Load(), Searches: c.searches.Load(), Scans: c.scans.Load(), Unmarked: c.unmarked.Load(),
 		RowErrors: c.rowErrors.Load(), Recalls: c.recalls.Load(), Revoked: c.revoked.Load(), Memory: u.memory.Load(),
 	}

@@ -202,6 +202,7 @@ func Open(ctx context.Context, opt Options) (*Union, error) {
 		u.watchVolume(v)
 	}
 	u.startWalks()
+	u.tasks.Go(func() { u.pruneAbsences(u.background) })
 	return u, nil
 }
 

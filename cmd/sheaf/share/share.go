@@ -161,7 +161,7 @@ func (s *Share) bind(ctx context.Context) (err error) {
 // openVolumes wires volumes, shared flushes and index to the union.
 func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err error) {
 	// The index comes first: a server that cannot have it, on a full disk, has not adopted any volume.
-	if s.index, err = meta.Open(meta.Options{Dir: filepath.Join(s.state.path, indexDir), Logger: s.log}); err != nil {
+	if s.index, err = meta.Open(meta.Options{Dir: filepath.Join(s.state.path, indexDir), Logger: s.log, Absences: int(s.cfg.Absences)}); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	if s.members, err = openMembers(ctx, candidates, s.cfg.Adopt, s.log); err != nil {
