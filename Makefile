@@ -21,10 +21,10 @@ HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-stack microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-stack bench-lookup microbench cover vuln
 
 help: ## this list
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 all: build vet lint test vuln ## everything but the long runs
 
@@ -72,6 +72,8 @@ bench: ## what a call costs, beside an echo and stock go-nfs; BENCH="-help" list
 
 bench-stack: ## what translators add to a call
 	$(GO) run ./tests/bench -stack -rounds 10 $(BENCH)
+bench-lookup: ## look-ups along an include path, at the contract and at the wire
+	$(GO) run ./tests/bench -lookups $(BENCH)
 
 microbench: ## every Go benchmark COUNT times, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 0 ./...

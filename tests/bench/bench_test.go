@@ -85,6 +85,72 @@ func TestCreatesBesideAPlainProgram(t *testing.T) {
 	}
 }
 
+// The experiment's layers answer as they should over both kinds of volumes, and are reported with their ratios and goals.
+func TestLayersLookIncludesUp(t *testing.T) {
+	o := &options{rounds: 1, load: load{time: time.Millisecond, seed: 1}}
+	in := newIncludes(o.seed, 3, 12)
+	for _, wait := range []time.Duration{0, time.Microsecond} {
+		rows, err := o.contract(t.Context(), filepath.Join(t.TempDir(), "lab"), in, wait)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		printContract(&out, rows, wait)
+		for _, r := range rows {
+			if r.lat.n < len(in.at) || r.lat.least <= 0 || r.lat.average() < r.lat.least || r.lat.most < r.lat.average() {
+				t.Errorf("%s: %d look-ups from %v to %v, %v on average", r.name, r.lat.n, r.lat.least, r.lat.most, r.lat.average())
+			}
+			if !strings.Contains(out.String(), "\n| "+r.name+" | ") {
+				t.Errorf("no row of %s", r.name)
+			}
+		}
+		if n := strings.Count(out.String(), "times faster than off"); (wait == 0) != (n == 1) || n == 0 {
+			t.Errorf("%d goals:\n%s", n, out.String())
+		}
+	}
+}
+
+// A client that looks includes up asks for each in one directory after the other, and takes no other answer.
+func TestWalkOfIncludes(t *testing.T) {
+	in := newIncludes(1, 4, 5)
+	ip := &includePath{at: in.at, dirs: [][]byte{{0}, {1}, {2}, {3}}}
+	walk := ip.walk()
+	for range 2 {
+		for i, at := range in.at {
+			for d := range at + 1 {
+				b, _ := walk.next(nil, nil, nil)
+				if want := appendName(nil, ip.dirs[d], includeName(i)); !bytes.Equal(b, want) {
+					t.Fatalf("asked %x, want %x", b, want)
+				}
+				status, wrong := uint32(nfsNoEnt), uint32(nfsOK)
+				if d == at {
+					status, wrong = wrong, status
+				}
+				other := ip.walk()
+				if i == 0 && d == 0 && other.check(nil, nil, &reader{b: be.AppendUint32(nil, wrong)}) == nil {
+					t.Error("a wrong answer is taken")
+				}
+				if err := walk.check(nil, nil, &reader{b: be.AppendUint32(nil, status)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// Names that nobody asked for are each another one.
+func TestMissesAreFresh(t *testing.T) {
+	c := &caller{site: &site{hits: object{handle: []byte{1, 2, 3, 4}}}}
+	seen := map[string]bool{}
+	for i := range 1234 {
+		b, _ := nextMiss(c, nil, nil)
+		if want := appendName(nil, c.hits.handle, fmt.Sprintf("none-%09d", i+1)); !bytes.Equal(b, want) || seen[string(b)] {
+			t.Fatalf("%x, want %x", b, want)
+		}
+		seen[string(b)] = true
+	}
+}
+
 // The plain program makes what it says it made, flushes as often, and ends by count and by time.
 func TestPlainProgram(t *testing.T) {
 	if runtime.GOOS != "linux" {

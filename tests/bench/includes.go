@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sheaf/contrib/translators"
@@ -29,13 +31,19 @@ const (
 	includeDelay   = 300 * time.Microsecond // of a volume's every answer, for a disk or a network in it
 )
 
-// includeAt is the directory in which an include is found: any with the same chance.
-func includeAt(rnd *rand.Rand) []int {
-	at := make([]int, includeFiles)
-	for i := range at {
-		at[i] = rnd.IntN(includeDirs)
+// includes are the files that a page includes: in which of how many directories each is found, any with the same chance.
+type includes struct {
+	dirs int
+	at   []int
+}
+
+func newIncludes(seed uint64, dirs, files int) includes {
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	in := includes{dirs: dirs, at: make([]int, files)}
+	for i := range in.at {
+		in.at[i] = rnd.IntN(dirs)
 	}
-	return at
+	return in
 }
 
 func includeDir(i int) string  { return fmt.Sprintf("path-%02d", i) }
@@ -55,6 +63,7 @@ type layer struct {
 func layers() []layer {
 	return []layer{
 		{name: "off", lookups: union.LookupOff},
+		{name: "off, negative.star", lookups: union.LookupOff, over: scripted, average: 10},
 		{name: "names", lookups: union.LookupNames},
 		{name: "full", lookups: union.LookupFull, average: 50, p99: 20, bare: 5},
 		{name: "off under negative.star", lookups: union.LookupOff, over: underScript(false)},
@@ -86,6 +95,20 @@ func underScript(present bool) func(vfs.FS) (vfs.FS, func() error, error) {
 	}
 }
 
+// scripted puts the article's cache, as a script, over a union.
+func scripted(below vfs.FS) (vfs.FS, func() error, error) {
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "sheaf/contrib/translators").Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find contrib/translators: %w", err)
+	}
+	s, err := script.Load(script.Options{File: filepath.Join(strings.TrimSpace(string(dir)), "negative.star"), Log: slog.Default()})
+	if err != nil {
+		return nil, nil, err
+	}
+	fs, closed := s.Over(below)
+	return fs, func() error { closed(); return nil }, nil
+}
+
 // lab is a share at the contract, without a server.
 type lab struct {
 	fs    vfs.FS
@@ -96,7 +119,7 @@ type lab struct {
 }
 
 // openLab opens a layer over volumes whose every operation takes wait longer.
-func openLab(ctx context.Context, dir string, l layer, wait time.Duration) (b *lab, err error) {
+func openLab(ctx context.Context, dir string, l layer, in includes, wait time.Duration) (b *lab, err error) {
 	b = &lab{who: &vfs.Who{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}}
 	defer func() {
 		if err != nil {
@@ -105,7 +128,7 @@ func openLab(ctx context.Context, dir string, l layer, wait time.Duration) (b *l
 	}()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	o := union.Options{Lookups: l.lookups, Log: log}
-	if o.Index, err = meta.Open(meta.Options{Dir: filepath.Join(dir, "state-"+l.name), Logger: log}); err != nil {
+	if o.Index, err = meta.Open(meta.Options{Dir: filepath.Join(dir, "state"), Logger: log}); err != nil {
 		return b, err
 	}
 	b.end(o.Index.Close)
@@ -139,7 +162,7 @@ func openLab(ctx context.Context, dir string, l layer, wait time.Duration) (b *l
 		b.fs = fs
 		b.end(end)
 	}
-	return b, b.findPath(ctx)
+	return b, b.findPath(ctx, in)
 }
 
 func volumeDir(dir string, i int) string { return filepath.Join(dir, fmt.Sprint("v", i)) }
@@ -155,31 +178,31 @@ func (b *lab) close() (err error) {
 }
 
 // findPath looks the directories of the include path up.
-func (b *lab) findPath(ctx context.Context) error {
+func (b *lab) findPath(ctx context.Context, in includes) error {
 	root, err := b.fs.Root(ctx, b.who)
-	for i := range includeDirs {
+	for i := range in.dirs {
 		var d vfs.Attr
 		if err == nil {
 			d, _, err = b.fs.Lookup(ctx, b.who, root.Node, vfs.MustName(includeDir(i)))
 		}
 		b.path = append(b.path, d.Node)
 	}
-	for i := range includeFiles {
+	for i := range in.at {
 		b.names = append(b.names, vfs.MustName(includeName(i)))
 	}
 	return err
 }
 
 // layOut makes the include path on the volumes, as it was before anybody served them: each directory on all, the files on one each.
-func layOut(dir string, at []int) error {
+func layOut(dir string, in includes) error {
 	for v := range includeVolumes {
-		for i := range includeDirs {
+		for i := range in.dirs {
 			if err := os.MkdirAll(filepath.Join(volumeDir(dir, v), includeDir(i)), 0o755); err != nil {
 				return err
 			}
 		}
 	}
-	for i, d := range at {
+	for i, d := range in.at {
 		path := filepath.Join(volumeDir(dir, i%includeVolumes), includeDir(d), includeName(i))
 		if err := os.WriteFile(path, []byte("<?php\n"), 0o644); err != nil {
 			return err
@@ -189,14 +212,14 @@ func layOut(dir string, at []int) error {
 }
 
 // page looks all includes up once.
-func (b *lab) page(ctx context.Context, at []int, h *histogram) error {
+func (b *lab) page(ctx context.Context, in includes, h *histogram) error {
 	for i, name := range b.names {
 		for d := range b.path {
 			began := time.Now()
 			_, _, err := b.fs.Lookup(ctx, b.who, b.path[d], name)
 			h.record(time.Since(began))
-			if want := d == at[i]; (err == nil) != want || err != nil && vfs.StatusOf(err) != vfs.NoEnt {
-				return fmt.Errorf("look-up of %s in %s: %w, and it is in %s", name, includeDir(d), err, includeDir(at[i]))
+			if want := d == in.at[i]; (err == nil) != want || err != nil && vfs.StatusOf(err) != vfs.NoEnt {
+				return fmt.Errorf("look-up of %s in %s: %w, and it is in %s", name, includeDir(d), err, includeDir(in.at[i]))
 			}
 			if err == nil {
 				break
@@ -214,14 +237,13 @@ type contractRow struct {
 }
 
 // contract measures the layers over volumes whose operations take wait longer, in turn.
-func (o *options) contract(ctx context.Context, dir string, wait time.Duration) (rows []*contractRow, err error) {
-	at := includeAt(rand.New(rand.NewPCG(o.seed, 0)))
+func (o *options) contract(ctx context.Context, dir string, in includes, wait time.Duration) (rows []*contractRow, err error) {
 	for _, l := range layers() {
-		own := filepath.Join(dir, l.name) // no two servers over one volume
-		if err := layOut(own, at); err != nil {
+		own := filepath.Join(dir, fmt.Sprint("layer-", len(rows))) // no two servers over one volume
+		if err := layOut(own, in); err != nil {
 			return nil, err
 		}
-		b, err := openLab(ctx, own, l, wait)
+		b, err := openLab(ctx, own, l, in, wait)
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", l.name, err)
 		}
@@ -231,7 +253,7 @@ func (o *options) contract(ctx context.Context, dir string, wait time.Duration) 
 	var unmeasured histogram
 	for _, r := range rows {
 		for range 2 { // as a web server that has run for a while: marks are written, directories known
-			if err := r.lab.page(ctx, at, &unmeasured); err != nil {
+			if err := r.lab.page(ctx, in, &unmeasured); err != nil {
 				return nil, fmt.Errorf("layer %s: %w", r.name, err)
 			}
 		}
@@ -240,7 +262,7 @@ func (o *options) contract(ctx context.Context, dir string, wait time.Duration) 
 		for i := range rows {
 			r := rows[(i+round)%len(rows)]
 			for began := time.Now(); time.Since(began) < o.time; {
-				if err := r.lab.page(ctx, at, &r.lat); err != nil {
+				if err := r.lab.page(ctx, in, &r.lat); err != nil {
 					return nil, fmt.Errorf("layer %s: %w", r.name, err)
 				}
 			}

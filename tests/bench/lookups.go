@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,15 +34,16 @@ func (o *options) lookUps(dir string, out, progress io.Writer) error {
 	fmt.Fprintf(out, "\nLook-ups: an include path of %d directories, %d includes, %d volumes; ms per look-up, %d rounds of %v in turn.\n", includeDirs, includeFiles, includeVolumes, o.rounds, o.time)
 	fmt.Fprintf(out, "`off` asks all volumes at once each time, `names` remembers names one by one, `full` directories.\n\n")
 	printArticle(out)
+	in := newIncludes(o.seed, includeDirs, includeFiles)
 	var errs []error
 	for _, wait := range []time.Duration{includeDelay, 0} {
-		rows, err := o.contract(context.Background(), filepath.Join(dir, fmt.Sprint("contract-", wait.Microseconds())), wait)
+		rows, err := o.contract(context.Background(), filepath.Join(dir, fmt.Sprint("contract-", wait.Microseconds())), in, wait)
 		fmt.Fprintf(progress, "look-ups at the contract, volumes with %v: %v\n", wait, errText(err))
 		if errs = append(errs, err); err == nil {
 			printContract(out, rows, wait)
 		}
 	}
-	errs = append(errs, o.wireLookUps(filepath.Join(dir, "wire"), out, progress))
+	errs = append(errs, o.wireLookUps(filepath.Join(dir, "wire"), in, out, progress))
 	return errors.Join(errs...)
 }
 
@@ -107,21 +107,21 @@ type includePath struct {
 }
 
 // makeIncludes makes the include path on a server.
-func makeIncludes(p *peer, at []int) (*includePath, error) {
+func makeIncludes(p *peer, in includes) (*includePath, error) {
 	c, err := dial(p.addr)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	ip := &includePath{at: at}
-	for i := range includeDirs {
+	ip := &includePath{at: in.at}
+	for i := range in.dirs {
 		d, err := make1(c, p.site.root, includeDir(i), true)
 		if err != nil {
 			return nil, err
 		}
 		ip.dirs = append(ip.dirs, d.handle)
 	}
-	for i, d := range at {
+	for i, d := range in.at {
 		if _, err := make1(c, ip.dirs[d], includeName(i), false); err != nil {
 			return nil, err
 		}
@@ -181,13 +181,13 @@ func (o *options) measurePair(q *pair, p *peer, l load, ours op, rounds int) err
 }
 
 // wireLookUps measures look-ups on a server over 8 volumes, also right after it was started again.
-func (o *options) wireLookUps(dir string, out, progress io.Writer) (err error) {
+func (o *options) wireLookUps(dir string, in includes, out, progress io.Writer) (err error) {
 	p, err := start("sheaf-8", dir, o.sheaf, missConns)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	ip, err := makeIncludes(p, includeAt(rand.New(rand.NewPCG(o.seed, 0))))
+	ip, err := makeIncludes(p, in)
 	if err != nil {
 		return err
 	}
