@@ -72,6 +72,7 @@ bench: ## what a call costs, beside an echo and stock go-nfs; BENCH="-help" list
 
 bench-stack: ## what translators add to a call
 	$(GO) run ./tests/bench -stack -rounds 10 $(BENCH)
+
 bench-lookup: ## look-ups along an include path, at the contract and at the wire
 	$(GO) run ./tests/bench -lookups $(BENCH)
 

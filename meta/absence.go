@@ -56,7 +56,7 @@ func (s *Store) PutAbsence(ctx context.Context, a *Absence, hash uint64) (ok boo
 		return false, nil
 	}
 	k := s.absenceKey(hash)
-	return true, s.write(ctx, op{k, encodeAbsence(k, &storedAbsence{*a, s.session})})
+	return true, s.write(ctx, op{k, encodeAbsence(k, &storedAbsence{*a, s.session.Load()})})
 }
 
 // PruneAbsences deletes those that drop wants to be gone, that were asked for before a time, or lie beyond Options.Absences, and

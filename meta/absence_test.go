@@ -85,7 +85,7 @@ func TestAbsencesAfterAPowerCut(t *testing.T) {
 	if !known() {
 		t.Error("a kill of the process alone takes nothing away")
 	}
-	s.cut = s.session - 1 // as beginSession finds when the host went down
+	s.cut = s.session.Load() - 1 // as beginSession finds when the host went down
 	if known() {
 		t.Error("it is believed after a power cut")
 	}
