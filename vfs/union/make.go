@@ -406,6 +406,7 @@ func (u *Union) bear(ctx context.Context, m *making, born *perm.Born) (again boo
 		return false, h.lost(err)
 	}
 	m.sync = h
+	s.st.Nlink = max(s.st.Nlink, 1) // as it was made; another process may have removed it since
 	if err := u.born(ctx, m, &s, f, sub); err != nil {
 		u.distrustName(m.d, m.name, volset(0).with(m.vol))
 		return false, done(err)
