@@ -12,6 +12,7 @@ func newCache(io *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cache",
 		Short: "Look after what the server remembers",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newCacheDrop(io))
 	return cmd
@@ -33,6 +34,9 @@ are away stays, because it could not be learned again.
 	a := newAsker(cmd, io)
 	recursive := cmd.Flags().Bool("recursive", false, "also of all that is in the directory")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := share.CheckPath(args[0]); err != nil {
+			return usageError{err}
+		}
 		return a.ask(cmd, func(in share.Manager) error {
 			d, err := in.DropCache(cmd.Context(), share.DropRequest{Path: share.Text(args[0]), Recursive: *recursive})
 			if err != nil {

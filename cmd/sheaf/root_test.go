@@ -24,6 +24,9 @@ func TestUsage(t *testing.T) {
 		{"volume remove --lost=no x", `--lost is true or false, and not "no"; see sheaf volume remove --help`},
 		{"serve --volume", `flag needs an argument: --volume; see sheaf serve --help`},
 		{"serve --memory 12Q", `invalid argument "12Q" for "--memory" flag: "12Q" is no size in bytes; write it like 4096, 64KiB, 1MiB or 2GiB; see sheaf serve --help`},
+		{"cache foo", `sheaf cache has no command "foo"; see sheaf cache --help`},
+		{"cache drop", `sheaf cache drop needs PATH; see sheaf cache drop --help`},
+		{"cache drop /..", `path "/..": ".." cannot stand in a path here`},
 		{"where a/../b", `path "a/../b": ".." cannot stand in a path here`},
 		{"where -x", `unknown shorthand flag: 'x' in -x; see sheaf where --help`},
 	} {

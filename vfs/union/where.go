@@ -131,6 +131,8 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 			seen = max(seen, d.names.asOf)
 		}
 		switch {
+		case e.vols != 0 && e.vols&u.online() == 0:
+			return "present", "it is known of volume " + u.vol(e.vols.first()).name + ", which is away: until that is back clients are told to come again, then get an error"
 		case e.node.IsZero() || e.seen != d.names.round:
 			return "present", "the directory was listed with it; the object itself was not looked at yet, so its volume is asked"
 		case seen == 0:

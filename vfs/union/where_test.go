@@ -2,6 +2,7 @@ package union
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"sheaf/vfs"
@@ -155,4 +156,15 @@ func (u *Union) recallForTest(dir vfs.Node, name vfs.Name) (vfs.NodeID, error) {
 	}
 	defer n.put()
 	return n.id, nil
+}
+
+// TestExplainAway says of a name on a volume that is away that it is known from before.
+func TestExplainAway(t *testing.T) {
+	s := restAway(t)
+	s.reopen(t, 1)
+	d := s.path(t, "d").Node
+	s.look(t, d, "there", vfs.Jukebox)
+	if answer, fact := s.u.Explain(d, n("there")); answer != "present" || !strings.Contains(fact, "volume v1, which is away") {
+		t.Errorf("%s: %s", answer, fact)
+	}
 }

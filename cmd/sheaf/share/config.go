@@ -256,6 +256,9 @@ func ParseVolume(s string) (Volume, error) {
 		return Volume{}, fmt.Errorf("volume %q: want NAME=DIR, or NAME,exclusive=DIR", s)
 	}
 	name, exclusive := strings.CutSuffix(name, exclusiveSuffix)
+	if name == "" {
+		return Volume{}, fmt.Errorf("volume %q has no name: want NAME=DIR, or NAME,exclusive=DIR", s)
+	}
 	return Volume{Name: name, Dir: dir, Exclusive: exclusive}, CheckVolumeName(name)
 }
 
