@@ -68,11 +68,17 @@ func (v *vol) servedBy(ctx context.Context) (t meta.Turn, signed bool, err error
 	if err != nil {
 		return t, false, err
 	}
+	t, written := decodeServed(b)
+	return t, written == "" || written == v.id.String(), nil
+}
+
+// decodeServed is whose turn is written, and for which volume: none if it was cut off.
+func decodeServed(b []byte) (t meta.Turn, volume string) {
 	var f servedFile
-	if json.Unmarshal(b, &f) != nil { // cut off
-		return t, true, nil
+	if err := json.Unmarshal(b, &f); err != nil {
+		return t, ""
 	}
-	return decodeTurn(f.Turn), f.Volume == v.id.String(), nil
+	return decodeTurn(f.Turn), f.Volume
 }
 
 // sign writes that t serves v.
@@ -175,7 +181,8 @@ func (u *Union) takeTurn(ctx context.Context, v *vol) error {
 	switch vfs.StatusOf(err) {
 	case vfs.ROFS: // nothing can be changed there, by us
 	case vfs.NoSpc, vfs.DQuot:
-		if signed && t != before && !(u.keeps() && u.opt.Index.Knows(t)) { // it would tell the other that we were not here
+		known := t == before || u.keeps() && u.opt.Index.Knows(t)
+		if signed && !known { // it would tell the other that we were not here
 			if uerr := v.unsign(ctx); uerr != nil {
 				return errors.Join(err, uerr)
 			}
