@@ -2,6 +2,7 @@ package union
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -336,5 +337,32 @@ func TestLeadsAreBounded(t *testing.T) {
 	}
 	if _, ok := l.take(id(leadsMax + 99)); !ok {
 		t.Error("the last is not kept")
+	}
+}
+
+// TestHomeOnItsWay looks at a copy of a directory while the volume of its home copy counts as away but answers already, as
+// one does that is about to come, and asks as somebody does who did not see it come: the copy is not taken for one
+// that was moved away, whose mark goes and with it what handles lead to.
+func TestHomeOnItsWay(t *testing.T) {
+	x := newTreeOn(t, 2, false, newSieve().wrap)
+	below := x.emptyWide(t, x.wide, "below")
+	for path, was := range map[string]vfs.Node{"wide": x.wide, "wide/below": below} {
+		x.without(x.near, func() { x.is(t, path, was) })
+		x.is(t, path, was)
+		far := x.m.mems[x.far]
+		dir, name := far.Root(), vfs.MustName(filepath.Base(path))
+		at := place{x.m.root(t), name, name}
+		if path != "wide" {
+			dir, at.dir = onVolume(t, far, "wide"), x.wide
+		}
+		st, id, err := dir.IdentifyAt(t.Context(), name)
+		must(t, err)
+		if x.m.u.homeElsewhere(t.Context(), was, at, []sighting{{vol: x.far, st: st, id: id}}) {
+			t.Errorf("the home copy of %s counts as elsewhere", path)
+		}
+		at.dir = x.home
+		if !x.m.u.homeElsewhere(t.Context(), was, at, []sighting{{vol: x.far, st: st, id: id}}) {
+			t.Errorf("the home copy of %s does not count as elsewhere for one that is in another directory", path)
+		}
 	}
 }

@@ -72,6 +72,7 @@ type tree struct {
 	trouble    trouble
 	trap       *trap                   // or nil
 	members    map[string]*sieveVolume // by name, where they are decorated so
+	out        int                     // the volume that is away when the share is opened, and 1; 0: none
 	near, far  int                     // volumes: the first and the last, or the other way round
 	home, away vfs.Node
 	deep       vfs.Node // home/deep, on the near volume alone
@@ -103,6 +104,9 @@ func newTreeOn(t testing.TB, volumes int, turned bool, wrapped func(volume.Volum
 			w := wrapped(v)
 			if sv, ok := w.(*sieveVolume); ok {
 				x.members[v.Name()] = sv
+				if x.out > 0 && v.Name() == m.mems[x.out-1].Name() {
+					sv.state.Health, sv.state.Reason = volume.Away, "the test says so"
+				}
 			}
 			return w
 		}
@@ -233,6 +237,7 @@ type durable struct {
 	holds func(x *tree) // what must be so whether the call was answered or not; nil: nothing but the names
 	many  bool          // it is several calls: a server that dies amid them leaves one of many states
 	apart bool          // a volume alone shows other names than all together
+	blind bool          // nobody may look around before the call, which would find nothing to do: its names are not compared
 }
 
 // made is the check of a new object.

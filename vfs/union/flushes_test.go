@@ -46,7 +46,7 @@ func (p *proofOf) tree(t testing.TB) *tree {
 // learn makes the call once without a fault, and takes the measures for what follows.
 func (p *proofOf) learn(t testing.TB) {
 	x := p.tree(t)
-	before := x.m.seen(t)
+	before := p.look(t, x)
 	x.m.settled(t)
 	x.dies.Store(1 << 40)
 	p.s.listen(true)
@@ -57,9 +57,17 @@ func (p *proofOf) learn(t testing.TB) {
 	if x.m.u != nil {
 		x.m.kill() // all volumes are there again
 		x.m.open(t)
-		p.was, p.is = shape(before, before), shape(x.m.seen(t), before)
+		p.was, p.is = shape(before, before), shape(p.look(t, x), before)
 	}
 	x.m.close(t)
+}
+
+// look is what the share shows, where it may be looked at.
+func (p *proofOf) look(t testing.TB, x *tree) map[string]vfs.NodeID {
+	if p.d.blind {
+		return nil
+	}
+	return x.m.seen(t)
 }
 
 // shape is what a share shows, the nodes told by the names they had before: so it can be compared with that
@@ -144,7 +152,7 @@ const (
 // crash lets the server end at operation i, and the next one at operation again of its recovery.
 func (p *proofOf) crash(t testing.TB, end int, i, again int64, seed uint64) {
 	x := p.tree(t)
-	before := x.m.seen(t)
+	before := p.look(t, x)
 	x.m.settled(t)
 	x.dies.Store(i)
 	p.s.listen(true)
@@ -161,7 +169,7 @@ func (p *proofOf) crash(t testing.TB, end int, i, again int64, seed uint64) {
 	}
 	x.m.cut(t, seed)
 	p.s.listen(false)
-	now := x.m.seen(t)
+	now := p.look(t, x)
 	if got := shape(now, before); !maps.Equal(got, p.was) && !maps.Equal(got, p.is) {
 		t.Errorf("the share is neither what it was\n%v\nnor what it should become\n%v\nbut\n%v", p.was, p.is, got)
 	}
@@ -273,6 +281,9 @@ func proofs(quick bool) []*proofOf {
 	var all []*proofOf
 	for _, kinds := range [][]durable{births(), deaths(), moves(), settings(), writings(), writingsOnce(), oddities()} {
 		for _, d := range kinds {
+			if z := os.Getenv("ZZ"); z != "" && !strings.Contains(d.name, z) {
+				continue
+			}
 			for volumes := 1; volumes <= 3; volumes++ {
 				if !quick || volumes == 2 {
 					all = append(all, &proofOf{d: d, volumes: volumes, s: newSieve()})
@@ -338,7 +349,9 @@ func TestEveryFlushIsNeeded(t *testing.T) {
 			seen[place] = true
 		}
 	}
-	unreached(t, seen)
+	if os.Getenv("ZZ") == "" {
+		unreached(t, seen)
+	}
 	for _, site := range slices.Sorted(maps.Keys(others)) {
 		anywhere(t, site, others[site])
 	}
@@ -392,9 +405,6 @@ var excused = map[string]string{
 	"(*vol).sign":             "about who serves the share next with another index: TestTurnOutlivesPower",
 	"(*vol).unsign":           "as sign",
 	"writeSmall":              "as sign",
-	"(*Union).level":          "about members that come back",
-	"(*Union).levelCopy":      "about members that come back",
-	"(*Union).markAll":        "about members that come back",
 }
 
 // unreached are the flushes in the source of this package that were not seen.

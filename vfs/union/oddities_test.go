@@ -155,39 +155,87 @@ func conflicts() []durable {
 	}
 }
 
-// absences are calls about a directory whose home copy is, or was, away when it changed.
+// absences are calls about a directory of which a copy is, or was, away when it changed. On one volume nothing is.
 func absences() []durable {
 	set := vfs.SetAttr{Mask: vfs.SetMode | vfs.SetUID, Mode: 0o711, UID: 9}
-	change := func(x *tree) error {
+	change := func(x *tree, away int) error {
 		if x.near != x.far {
-			x.unharmed(func() { x.leaves(x.near) })
+			x.unharmed(func() { x.leaves(away) })
 		}
 		_, err := x.m.u.SetAttr(x.t.Context(), who, x.wide, &set, nil)
 		return err
 	}
-	changed := func(x *tree) {
+	is := func(x *tree, set *vfs.SetAttr) {
 		if a := x.is(x.t, "wide", x.wide); a.Mode != set.Mode || a.UID != set.UID {
-			x.t.Errorf("wide came back as %+v", a)
+			x.t.Errorf("wide came back as %+v, want mode %o of %d", a, set.Mode, set.UID)
 		}
+	}
+	changed := func(x *tree) { is(x, &set) }
+	var root vfs.Node
+	missed := func(away func(x *tree) int) func(x *tree) {
+		return func(x *tree) {
+			must(x.t, change(x, away(x)))
+			x.m.kill()
+			x.m.open(x.t)
+			root = x.m.root(x.t)
+		}
+	}
+	look := func(x *tree) error {
+		_, _, err := x.m.u.Lookup(x.t.Context(), who, root, vfs.MustName("wide"))
+		return err
 	}
 	return []durable{
 		{
 			name: "setattr of a directory whose home copy is away",
-			call: func(x *tree) (func(), error) { return func() { changed(x) }, change(x) },
+			call: func(x *tree) (func(), error) { return func() { changed(x) }, change(x, x.near) },
 		},
 		{
-			name: "lookup of a directory whose home copy missed a change", holds: changed,
-			setup: func(x *tree) {
-				must(x.t, change(x))
-				x.m.kill()
-				x.m.open(x.t)
+			name: "setattr of a directory of which a copy is away",
+			call: func(x *tree) (func(), error) { return func() { changed(x) }, change(x, x.far) },
+			// Answered or not, all copies say the same from then on.
+			holds: func(x *tree) {
+				a := x.m.path(x.t, "wide")
+				for v := range x.m.mems {
+					x.without(v, func() { is(x, &vfs.SetAttr{Mode: a.Mode, UID: a.UID}) })
+				}
 			},
+		},
+		{
+			name: "lookup of a directory whose home copy missed a change", holds: changed, blind: true,
+			setup: missed(func(x *tree) int { return x.near }),
+			call:  func(x *tree) (func(), error) { err := look(x); return func() { changed(x) }, err },
+		},
+		{
+			name: "lookup of a directory of which a copy missed a change", many: true, apart: true,
+			setup: missed(func(x *tree) int { return x.far }),
 			call: func(x *tree) (func(), error) {
-				_, _, err := x.m.u.Lookup(x.t.Context(), who, x.m.root(x.t), vfs.MustName("wide"))
-				return func() { changed(x) }, err
+				err := look(x)
+				// It knows of the change now: what is changed while the home copy is away is newer than what that has.
+				return func() {
+					next := vfs.SetAttr{Mask: vfs.SetMode | vfs.SetUID, Mode: 0o700, UID: 10}
+					x.without(x.near, func() {
+						changed(x)
+						_, err := x.m.u.SetAttr(x.t.Context(), who, x.wide, &next, nil)
+						must(x.t, err)
+					})
+					is(x, &next)
+				}, err
 			},
 		},
 	}
+}
+
+// without calls f with the share opened while a volume is away, and opens it with all of them.
+func (x *tree) without(v int, f func()) {
+	if len(x.m.mems) > 1 {
+		x.m.kill()
+		x.out = v + 1
+		x.m.open(x.t)
+	}
+	f()
+	x.m.kill()
+	x.out = 0
+	x.m.open(x.t)
 }
 
 // leaves lets a volume go away, and waits until the union knows.

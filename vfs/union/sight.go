@@ -164,7 +164,7 @@ func (u *Union) chooseID(ctx context.Context, at place, seen []sighting) vfs.Nod
 func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen []sighting) bool {
 	n, err := u.known(vn)
 	if err != nil {
-		return u.homeElsewhere(ctx, vn, seen)
+		return u.homeElsewhere(ctx, vn, at, seen)
 	}
 	defer n.put()
 	n.mu.Lock()
@@ -177,7 +177,7 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	n.mu.Unlock()
 	p, err := u.known(other.dir)
 	if err != nil {
-		return u.homeElsewhere(ctx, vn, seen)
+		return u.homeElsewhere(ctx, vn, at, seen)
 	}
 	defer p.put()
 	for _, c := range copies {
@@ -200,11 +200,12 @@ func (u *Union) livesElsewhere(ctx context.Context, vn vfs.Node, at place, seen 
 	return false
 }
 
-// homeElsewhere reports whether the volume that vn was born on still has it, as its home copy, though no sighting of
-// it is from there. A volume that cannot tell vouches for nothing.
-func (u *Union) homeElsewhere(ctx context.Context, vn vfs.Node, seen []sighting) bool {
+// homeElsewhere reports whether the volume that vn was born on still has it, as its home copy, at another place than at,
+// though no sighting of it is from there. A volume that cannot tell vouches for nothing; nor does one that was not asked
+// because it is away, or was until a moment ago: there the copy may be where the others are.
+func (u *Union) homeElsewhere(ctx context.Context, vn vfs.Node, at place, seen []sighting) bool {
 	v := u.volumeByTag(vn.Birth.Volume)
-	if v == nil || !v.can().Locate || slices.ContainsFunc(seen, func(s sighting) bool { return s.vol == v.i }) {
+	if v == nil || !u.online().has(v.i) || !v.can().Locate || slices.ContainsFunc(seen, func(s sighting) bool { return s.vol == v.i }) {
 		return false
 	}
 	path, err := v.v.Locate(ctx, vn.Birth.Ino, vn.Birth.Gen)
@@ -225,7 +226,26 @@ func (u *Union) homeElsewhere(ctx context.Context, vn vfs.Node, seen []sighting)
 		return false
 	}
 	m, ok := decodeMark(u.markKey, b, v.id, &id)
-	return ok && m.home && m.node.ID == vn.ID
+	return ok && m.home && m.node.ID == vn.ID && (name != at.phys || !u.standsFor(ctx, v, d.d, len(path) == 1, at.dir))
+}
+
+// standsFor reports whether d, which lies on v, is a copy of the directory vn, as far as it tells itself.
+func (u *Union) standsFor(ctx context.Context, v *vol, d volume.Dir, root bool, vn vfs.Node) bool {
+	if root || vn.ID == u.root.id {
+		return root && vn.ID == u.root.id
+	}
+	_, id, err := d.Identify(ctx)
+	if err != nil {
+		return false
+	}
+	b, err := d.Mark(ctx)
+	if err != nil {
+		return false
+	}
+	if m, ok := decodeMark(u.markKey, b, v.id, &id); ok {
+		return m.node.ID == vn.ID
+	}
+	return v.birthNode(&id).ID == vn.ID
 }
 
 // ownID gives what was moved away from the other copies of its directory the id of its birth, and takes their mark away:
