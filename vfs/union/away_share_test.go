@@ -35,9 +35,9 @@ const (
 	otherDeadline = time.Minute
 )
 
-// newPullable guards mem; there says whether it can be opened from the start.
-func newPullable(mem *volumetest.Mem, there bool, deadline time.Duration) *pullable {
-	p := &pullable{mem: mem, delay: delay.New(mem, 1)}
+// newPullable guards v, which is mem; there says whether it can be opened from the start.
+func newPullable(mem *volumetest.Mem, v volume.Volume, there bool, deadline time.Duration) *pullable {
+	p := &pullable{mem: mem, delay: delay.New(v, 1)}
 	p.fault = fault.New(p.delay, 1)
 	o := guard.Options{
 		Name: mem.Name(), ID: mem.ID(), Marker: mem.Marker(), Deadline: deadline, ProbeEvery: time.Millisecond,
@@ -61,13 +61,14 @@ func newPullable(mem *volumetest.Mem, there bool, deadline time.Duration) *pulla
 // awayShare is a share of n volumes in memory that can be pulled out.
 type awayShare struct {
 	*shareT
-	p    []*pullable
-	hang int // the volume that will be made to hang; below 0: none
+	p     []*pullable
+	sieve *sieve
+	hang  int // the volume that will be made to hang; below 0: none
 }
 
 func newAwayShare(tb testing.TB, n int) *awayShare {
 	tb.Helper()
-	s := &awayShare{shareT: memShare(tb, n, nil), hang: -1}
+	s := &awayShare{shareT: memShare(tb, n, nil), sieve: newSieve(), hang: -1}
 	tb.Cleanup(func() { s.close(tb) }) // before that of memShare, which wants nothing open
 	return s
 }
@@ -85,7 +86,7 @@ func (s *awayShare) open(f failer, out ...int) *Union {
 		if i == s.hang {
 			deadline = hangDeadline
 		}
-		p := newPullable(m, there, deadline)
+		p := newPullable(m, s.sieve.wrap(m), there, deadline)
 		s.p = append(s.p, p)
 		s.vols = append(s.vols, p)
 	}

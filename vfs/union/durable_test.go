@@ -475,7 +475,29 @@ func writings() []durable {
 			}
 			return nil
 		}, held),
+		committed("commit after the descriptor was needed on another volume", func(x *tree) error {
+			x.m.u.files.limit = 2
+			for i := 0; x.open(x.file) && i < 100; i++ {
+				if _, err := x.make(x.t, x.far, x.away, fmt.Sprintf("f%d", i), vfs.How{Type: vfs.Regular}); err != nil {
+					return err
+				}
+				eventually(x.t, "what is flushed in the background is", func() bool { return x.m.u.files.flushing.Load() == 0 })
+			}
+			return nil
+		}, held),
 	}
+}
+
+// open reports whether a descriptor of a file is kept; asking for it would keep it.
+func (x *tree) open(file vfs.Node) bool {
+	n := x.m.u.table.get(file.ID)
+	if n == nil {
+		return false
+	}
+	defer n.put()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.file != nil
 }
 
 // writingsOnce are those that change more than the file, and so cannot be made twice.

@@ -159,6 +159,9 @@ func (u *Union) level(ctx context.Context, n *node) error {
 		if err := u.levelCopy(ctx, hs[v], &a, acls); err != nil {
 			return err
 		}
+		if err := u.syncDir(ctx, hs[v]); err != nil { // before the mark says that it has them
+			return err
+		}
 		n.mu.Lock()
 		c := n.copyOn(v)
 		if c == nil {
@@ -246,7 +249,8 @@ func (u *Union) levelAll(ctx context.Context, v int) {
 	}
 }
 
-// levelCopy gives a copy mode, owner and ACL, durably; and the mtime, which it tells if a crash leaves it the newest.
+// levelCopy gives a copy mode, owner and ACL; and the mtime, which it tells if a crash leaves it the newest. Durable once the
+// copy is flushed.
 func (u *Union) levelCopy(ctx context.Context, h *dirHandle, a *vfs.Attr, acls vfs.ACLs) error {
 	st, err := h.d.Stat(ctx)
 	if err != nil {
@@ -262,8 +266,5 @@ func (u *Union) levelCopy(ctx context.Context, h *dirHandle, a *vfs.Attr, acls v
 			return err
 		}
 	}
-	if err := h.d.SetAttr(ctx, &set); err != nil {
-		return err
-	}
-	return u.syncDir(ctx, h)
+	return h.d.SetAttr(ctx, &set)
 }

@@ -1,6 +1,7 @@
 package union
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -223,6 +224,84 @@ func absences() []durable {
 			},
 		},
 	}
+}
+
+// repairs are what a check makes good, and what is finished when the share is opened.
+func repairs() []durable {
+	aside := vfs.MustName("0123")
+	var was vfs.Attr
+	// setAside does what a rename over home/aside does before it decides.
+	setAside := func(x *tree) {
+		was = x.m.mkAt(x.t, x.near, x.home, "aside", vfs.Regular)
+		b, err := json.Marshal(displacedFile{Dir: recordOf(x.home), Name: []byte("aside"), Phys: []byte("aside"), Successor: recordOf(x.deep)})
+		must(x.t, err)
+		must(x.t, x.m.u.vol(x.near).writePrivate(x.t.Context(), displacedName, jsonName(aside), b))
+		x.besideHome(func(home, displaced volume.Dir) error {
+			return home.Rename(x.t.Context(), vfs.MustName("aside"), displaced, aside, true)
+		})
+		x.forget(x.home)
+	}
+	repair := func(x *tree) (func(), error) {
+		var errs []error
+		_, err := x.m.u.Check(x.t.Context(), CheckOptions{Repair: true, Report: func(f Finding) { errs = append(errs, f.Err) }})
+		return func() { x.m.wantNoFault(x.t, "after a repair") }, errors.Join(append(errs, err)...)
+	}
+	return []durable{
+		{
+			name: "repair of a copy that has another mode", many: true,
+			setup: func(x *tree) {
+				x.on(x.far, []string{"wide"}, func(d volume.Dir) {
+					must(x.t, d.SetAttr(x.t.Context(), &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o700}))
+				})
+				x.forget(x.wide)
+			},
+			call: repair,
+		},
+		{
+			name: "repair of the record of what was put back", many: true,
+			setup: setAside,
+			call: func(x *tree) (func(), error) {
+				x.unharmed(func() {
+					x.besideHome(func(home, displaced volume.Dir) error {
+						return displaced.Rename(x.t.Context(), aside, home, vfs.MustName("aside"), true)
+					})
+				})
+				check, err := repair(x)
+				return func() { check(); x.is(x.t, "home/aside", was.Node) }, err
+			},
+		},
+		{
+			// A server puts back where a rename that spares what is there is two steps, and is killed between them.
+			name: "opening of a share where an object has a second name aside", many: true,
+			setup: setAside,
+			call: func(x *tree) (func(), error) {
+				x.unharmed(func() {
+					x.m.kill()
+					x.besideHome(func(home, displaced volume.Dir) error {
+						st, err := displaced.StatAt(x.t.Context(), aside)
+						must(x.t, err)
+						return home.Link(x.t.Context(), displaced, aside, st.Key, vfs.MustName("aside"))
+					})
+				})
+				x.m.open(x.t)
+				x.m.path(x.t, "home/aside") // as soon as it is answered all is as it was
+				return func() {
+					if a := x.is(x.t, "home/aside", was.Node); a.Nlink != 1 {
+						x.t.Errorf("%d links, want 1", a.Nlink)
+					}
+					x.m.wantNoFault(x.t, "after a second name went")
+				}, nil
+			},
+		},
+	}
+}
+
+// besideHome calls f with the directories home and that of what is set aside on the near volume, as another process has them.
+func (x *tree) besideHome(f func(home, displaced volume.Dir) error) {
+	d, err := x.m.mems[x.near].Private().OpenDir(x.t.Context(), displacedName)
+	must(x.t, err)
+	defer d.Close()
+	x.on(x.near, []string{"home"}, func(home volume.Dir) { must(x.t, f(home, d)) })
 }
 
 // without calls f with the share opened while a volume is away, and opens it with all of them.

@@ -6,15 +6,22 @@ import (
 	"time"
 
 	"sheaf/vfs"
+	"sheaf/vfs/volume/volumetest"
 )
 
 // kill ends the server as kill -9 does, and starts it without the volumes of out.
 func (s *awayShare) kill(t *testing.T, out ...int) {
 	t.Helper()
+	s.end(t, (*volumetest.Mem).Reopen, out...)
+}
+
+// end ends the server, and its volumes' hosts as after says; what it had given to the index is kept.
+func (s *awayShare) end(t *testing.T, after func(*volumetest.Mem) *volumetest.Mem, out ...int) {
+	t.Helper()
 	must(t, s.store.Flush(t.Context()))
 	must(t, s.store.Abandon())
 	for i, m := range s.mems {
-		s.mems[i] = m.Reopen() // before anything else is done to them
+		s.mems[i] = after(m) // before anything else is done to them
 	}
 	_ = s.u.Close() // whatever it says: nobody hears it
 	for _, p := range s.p {
@@ -157,6 +164,41 @@ func (s *awayShare) stands(t *testing.T, d, root bool, newcomer string) {
 	for _, name := range []string{"here", "there", newcomer} {
 		if name != "" && !slices.Contains(got, name) {
 			t.Errorf("%q lacks %s", got, name)
+		}
+	}
+}
+
+// TestSettledIsDurable cuts the power behind what the index was told to be settled, of a call that its client did not want to be
+// durable: what is answered of the volume while it is away holds when it comes back. Without the flushes that settling
+// makes it does not.
+func TestSettledIsDurable(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		wrong := 0
+		for seed := range uint64(8) {
+			s := restAway(t)
+			for _, m := range s.mems {
+				must(t, m.SyncAll(t.Context()))
+			}
+			_, err := s.u.Remove(t.Context(), &vfs.Who{Async: true}, s.path(t, "d").Node, n("there"))
+			must(t, err)
+			if without {
+				s.sieve.mute = func(flushAt) bool { return true }
+			}
+			s.settleNow()
+			s.sieve.mute = nil
+			s.end(t, func(m *volumetest.Mem) *volumetest.Mem { return m.PowerCut(seed) }, 1)
+			d := s.path(t, "d").Node
+			s.look(t, d, "there", vfs.NoEnt)
+			s.put(t, 1)
+			if _, _, err := s.u.Lookup(t.Context(), who, d, n("there")); err == nil {
+				wrong++
+			} else if vfs.StatusOf(err) != vfs.NoEnt {
+				t.Fatal(err)
+			}
+			s.close(t)
+		}
+		if without != (wrong > 0) {
+			t.Errorf("flushes left out: %v; told to be absent and there: %d of 8 times", without, wrong)
 		}
 	}
 }

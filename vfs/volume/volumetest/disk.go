@@ -328,7 +328,8 @@ func (d *disk) cut(seed uint64) {
 }
 
 // keep decides which changes of names survive, the latest first, so that each takes
-// with it what it needs, and commits them in order.
+// with it what it needs, and commits them in order. One name of a file may go, durably, and another that was made before
+// be lost, as nothing but a flush promises it; directories cannot be had without their names.
 func (d *disk) keep(seed uint64) {
 	slots, objects := map[slot]bool{}, map[*inode]bool{}
 	for i, c := range slices.Backward(d.log) {
@@ -337,7 +338,7 @@ func (d *disk) keep(seed uint64) {
 			c.kept = c.kept || slots[s]
 		}
 		for _, n := range c.objects {
-			c.kept = c.kept || objects[n]
+			c.kept = c.kept || objects[n] && n.typ == vfs.Directory
 		}
 		if !c.kept {
 			continue
