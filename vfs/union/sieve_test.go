@@ -62,7 +62,14 @@ func (s *sieve) passes(what string) bool {
 }
 
 // flushSteps are the functions through which others flush.
-var flushSteps = []string{"(*Union).syncDir", "(*openFile).sync", "(*openFile).flush"}
+var flushSteps = []string{"(*Union).syncDir", "(*Union).flushed", "(*openFile).sync", "(*openFile).flush"}
+
+// isFlushStep reports whether name is one of these, or a function literal in it; that may have been inlined elsewhere.
+func isFlushStep(name string) bool {
+	name = strings.TrimRight(name, ".0123456789")
+	name = strings.TrimSuffix(name, ".func")
+	return slices.ContainsFunc(flushSteps, func(step string) bool { return name == step || strings.HasSuffix(name, "."+step) })
+}
 
 // callSite is the place in the code that asked for a flush: the innermost frame of this package that is
 // no step on the way to every flush, with the functions above it until the goroutine or
@@ -79,7 +86,7 @@ func callSite() string {
 			if len(chain) > 0 {
 				break
 			}
-		} else if !slices.Contains(flushSteps, name) {
+		} else if !isFlushStep(name) {
 			if len(chain) == 0 {
 				name = fmt.Sprintf("%s:%d %s", file, f.Line, name)
 			}
