@@ -31,7 +31,7 @@
 // # Limits
 //
 // One run of one function takes at most max-steps steps of the interpreter (some 20 ns each), memory bytes that it builds, and
-// deadline of time. A listing takes ten times max-steps for all its entries. Recursion and endless loops are not in the
+// deadline of time. A listing takes ten times max-steps for all its entries. Loading a script may take twice the steps and ten times the time. Recursion and endless loops are not in the
 // language, files and the network cannot be reached, and a script is one file of at most MaxFile bytes.
 //
 // Time is looked at between steps. The longest single step is one that goes through what memory allows it to have built:

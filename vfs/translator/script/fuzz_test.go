@@ -31,7 +31,7 @@ func FuzzScript(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Fuzz(func(t *testing.T, source string) {
-		s, err := Load(Options{File: "fuzz.star", Source: []byte(source), MaxSteps: 20_000, Deadline: time.Second, Memory: 1 << 20, TableBytes: 1 << 20})
+		s, err := Load(Options{File: "fuzz.star", Source: []byte(source), MaxSteps: 20_000, Deadline: 50 * time.Millisecond, Memory: 1 << 20, TableBytes: 1 << 20})
 		if err != nil {
 			return
 		}

@@ -67,8 +67,8 @@ func refuseLoad(f *syntax.File) (err error) {
 // top runs the top level, where tables and counters are made, within the limits of loading.
 func (s *Script) top(prog *starlark.Program, known starlark.StringDict) (starlark.StringDict, error) {
 	r := newRunner(s)
-	r.limit, r.memory, r.loading = loadSteps, s.opts.Memory, true
-	r.began = time.Now().Add(loadDeadline - s.opts.Deadline)
+	r.limit, r.memory, r.loading = max(loadSteps, loadTimes*s.opts.MaxSteps), s.opts.Memory, true
+	r.began = time.Now().Add((loadDeadlines - 1) * s.opts.Deadline)
 	r.thread.SetMaxExecutionSteps(stepsAtOnce)
 	globals, err := prog.Init(r.thread, known)
 	if err != nil {

@@ -26,10 +26,11 @@ const (
 	DefaultDeadline   = time.Second      // of one function's run
 	DefaultMemory     = int64(16 << 20)  // bytes that one function's run may build
 	DefaultTableBytes = int64(128 << 20) // bytes of one table
-	loadSteps         = 2_000_000        // of loading
-	loadDeadline      = 10 * time.Second // of loading
-	DefaultEventSteps = 20_000           // of forget(event), which those who bring news wait for: some 0.5 ms
-	maxTables         = 64               // of one script
+	loadSteps         = 100_000          // of loading at least, and loadTimes the steps of a run
+	loadTimes         = 2
+	loadDeadlines     = 10     // of loading, in deadlines of a run
+	DefaultEventSteps = 20_000 // of forget(event), which those who bring news wait for: some 0.5 ms
+	maxTables         = 64     // of one script
 	maxCounters       = 64
 	maxTableEntries   = 10_000_000
 )
