@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"sheaf/contrib/translators"
@@ -63,11 +61,10 @@ type layer struct {
 func layers() []layer {
 	return []layer{
 		{name: "off", lookups: union.LookupOff},
-		{name: "off, negative.star", lookups: union.LookupOff, over: scripted, average: 10},
 		{name: "names", lookups: union.LookupNames},
 		{name: "full", lookups: union.LookupFull, average: 50, p99: 20, bare: 5},
-		{name: "off under negative.star", lookups: union.LookupOff, over: underScript(false)},
-		{name: "off under negative.star, present", lookups: union.LookupOff, over: underScript(true), average: 10},
+		{name: "off, negative.star", lookups: union.LookupOff, over: underScript(false)},
+		{name: "off, negative.star with present", lookups: union.LookupOff, over: underScript(true), average: 10},
 	}
 }
 
@@ -84,7 +81,7 @@ func underScript(present bool) func(vfs.FS) (vfs.FS, func() error, error) {
 			return nil, nil, err
 		}
 		s, err := script.Load(script.Options{
-			Name: "negative", File: "negative.star", Source: text,
+			Name: "negative", File: "negative.star", Source: text, Log: slog.Default(),
 			Config: map[string]any{"ttl": scriptTTL, "present": present},
 		})
 		if err != nil {
@@ -93,20 +90,6 @@ func underScript(present bool) func(vfs.FS) (vfs.FS, func() error, error) {
 		top, closed := s.Over(fs)
 		return top, func() error { closed(); return nil }, nil
 	}
-}
-
-// scripted puts the article's cache, as a script, over a union.
-func scripted(below vfs.FS) (vfs.FS, func() error, error) {
-	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "sheaf/contrib/translators").Output()
-	if err != nil {
-		return nil, nil, fmt.Errorf("find contrib/translators: %w", err)
-	}
-	s, err := script.Load(script.Options{File: filepath.Join(strings.TrimSpace(string(dir)), "negative.star"), Log: slog.Default()})
-	if err != nil {
-		return nil, nil, err
-	}
-	fs, closed := s.Over(below)
-	return fs, func() error { closed(); return nil }, nil
 }
 
 // lab is a share at the contract, without a server.
