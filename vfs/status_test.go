@@ -1,21 +1,17 @@
-package vfs_test
+package vfs
 
-import (
-	"testing"
-
-	"sheaf/vfs"
-)
+import "testing"
 
 // TestStatusNames: every status has a name of its own, which ParseStatus reads.
 func TestStatusNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range vfs.Statuses() {
+	for _, s := range Statuses() {
 		if n := s.Name(); n == "" || seen[n] {
 			t.Errorf("the name of %v is %q", s, n)
 		}
 		seen[s.Name()] = true
-		got, err := vfs.ParseStatus(s.Name())
-		if s == vfs.Again {
+		got, err := ParseStatus(s.Name())
+		if s == Again {
 			if err == nil {
 				t.Error("a call can be made to end with Again")
 			}
@@ -24,7 +20,7 @@ func TestStatusNames(t *testing.T) {
 		}
 	}
 	for _, n := range []string{"", "ok", "NOENT", "nix"} {
-		if s, err := vfs.ParseStatus(n); err == nil {
+		if s, err := ParseStatus(n); err == nil {
 			t.Errorf("%q is %v", n, s)
 		}
 	}

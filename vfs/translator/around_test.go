@@ -100,8 +100,8 @@ func (f *filler) fill(v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			f.fill(v.Field(i))
+		for _, field := range v.Fields() {
+			f.fill(field)
 		}
 	case reflect.Array:
 		for i := range v.Len() {
@@ -195,7 +195,7 @@ func TestFields(t *testing.T) {
 				t.Errorf("%v: result %s is %v, want %v", v, name, out[i], want[name])
 			}
 		}
-		if err, _ := out[len(out)-1].Interface().(error); !errors.Is(err, refused) {
+		if err, _ := reflect.TypeAssert[error](out[len(out)-1]); !errors.Is(err, refused) {
 			t.Errorf("%v: error %v, want the hook's", v, err)
 		}
 	}

@@ -23,7 +23,6 @@ type alive struct {
 	events []string // "+name", "-name"
 	calls  atomic.Int64
 	wait   chan struct{} // a Statfs through an instance waits for it
-	cancel []func()
 }
 
 func (a *alive) note(s string) {

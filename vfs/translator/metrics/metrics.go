@@ -14,6 +14,7 @@ package metrics
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -190,7 +191,7 @@ func (l *layer) learn(id uint64) *series {
 		name = strings.ToValidUTF8(l.recorder.exportName(id), "\uFFFD")
 	}
 	s := l.newSeries(name)
-	x.ids, x.series = append(x.ids[:len(x.ids):len(x.ids)], id), append(x.series[:len(x.series):len(x.series)], s)
+	x.ids, x.series = append(slices.Clip(x.ids), id), append(slices.Clip(x.series), s)
 	l.exports.Store(&x)
 	return s
 }

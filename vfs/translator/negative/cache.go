@@ -90,10 +90,10 @@ type cache struct {
 	hits, misses, refused, evicted, forgotten atomic.Uint64
 }
 
-func newCache(max int, expiry time.Duration) *cache {
+func newCache(entries int, expiry time.Duration) *cache {
 	c := &cache{seed: maphash.MakeSeed(), expiry: expiry}
 	for i := range c.shards {
-		c.shards[i].limit = max / shardCount / 2
+		c.shards[i].limit = entries / shardCount / 2
 	}
 	return c
 }

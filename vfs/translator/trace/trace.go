@@ -98,7 +98,7 @@ func (f *filter) readErrors(o *translator.Options) {
 			continue
 		}
 		if f.statuses == nil {
-			f.statuses = map[vfs.Status]bool{}
+			f.statuses = make(map[vfs.Status]bool)
 		}
 		f.statuses[st] = true
 		f.failed = true

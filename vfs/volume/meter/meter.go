@@ -84,7 +84,7 @@ type Reading struct {
 // Read is what was counted of c until now. A call under way at the time may be in some of it.
 func (m *Meter) Read(c Class) Reading {
 	k := &m.classes[c]
-	r := Reading{Total: time.Duration(k.nanos.Load()), Errors: map[vfs.Status]uint64{}}
+	r := Reading{Total: time.Duration(k.nanos.Load()), Errors: make(map[vfs.Status]uint64)}
 	for i := range k.buckets {
 		r.Calls += k.buckets[i].Load()
 		if i < len(Bounds) {
