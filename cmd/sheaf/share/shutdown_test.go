@@ -33,7 +33,7 @@ func slowly(t *testing.T, c Config) (*Share, map[string]*delay.Volume) {
 			all[name] = delay.New(v, 1)
 			return all[name]
 		},
-		closing: &closing{control: time.Second, flush: 100 * time.Millisecond, index: 10 * time.Second, volumes: 10 * time.Second},
+		closing: &closing{control: time.Second, layers: 10 * time.Second, flush: 100 * time.Millisecond, index: 10 * time.Second, volumes: 10 * time.Second},
 	})
 	if err != nil {
 		t.Fatal(err)
