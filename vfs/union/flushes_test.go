@@ -354,7 +354,7 @@ func TestEveryFlushIsNeeded(t *testing.T) {
 
 // replied reports whether f is a flush that a reply waits for, of which each is wanted by itself.
 func (f *flushAt) replied() bool {
-	return strings.Contains(f.site, "dirFlusher") || strings.Contains(f.site, ".Make") || strings.Contains(f.site, ".done")
+	return strings.Contains(f.site, "flushDir") || strings.Contains(f.site, "dirFlusher") || strings.Contains(f.site, ".Make") || strings.Contains(f.site, ".done")
 }
 
 // without runs the proof without some flushes and reports whether that is noticed.
