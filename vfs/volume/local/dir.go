@@ -278,8 +278,8 @@ func (d *dir) inherits() bool {
 
 // Create makes a file without a name (O_TMPFILE of open(2)), gives it its attributes, and then the name: a
 // process that is killed in between leaves nothing, so that whoever makes the same file again finds it as it
-// should be or not at all, also by the times that EXCLUSIVE keeps its verifier in. It costs no more than making it
-// under its name (ext4, one and eight threads, with and without fsync of the directory).
+// should be or not at all, also by the times that EXCLUSIVE keeps its verifier in. On ext4 it
+// costs no more than making it under its name, on xfs a quarter more (18 µs of CPU, and 14).
 func (d *dir) Create(_ context.Context, name vfs.Name, n *volume.New) (volume.File, volume.Stat, volume.Identity, error) {
 	fail := func(err error) (volume.File, volume.Stat, volume.Identity, error) {
 		return nil, volume.Stat{}, volume.Identity{}, d.fault("create", name.String(), err)
