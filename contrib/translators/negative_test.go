@@ -129,7 +129,7 @@ func (f failing) Lookup(context.Context, *vfs.Who, vfs.Node, vfs.Name) (obj, dir
 // TestNegativeOnlyAbsence: no other error is remembered (NEG-2).
 func TestNegativeOnlyAbsence(t *testing.T) {
 	s := newShare(t, "negative.star", nil)
-	s.mk(ann, s.root, "f")
+	s.put(ann, s.root, "f")
 	for _, st := range vfs.Statuses() {
 		if st == vfs.NoEnt || st == vfs.Again {
 			continue
@@ -201,7 +201,7 @@ func TestNegativeExpires(t *testing.T) {
 		time.Sleep(3*time.Second - 1)
 		_, st = s.lookup(ann, s.root, "f")
 		s.want("lookup within ttl", st, vfs.NoEnt)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		_, st = s.lookup(ann, s.root, "f")
 		s.want("lookup after ttl", st, vfs.OK)
 	})
@@ -280,7 +280,7 @@ func TestNegativePresent(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("after rename", vfs.NoEnt)
-	s.mk(ann, s.root, "f")
+	s.put(ann, s.root, "f")
 	look("after create", vfs.OK)
 	if _, _, err := s.fs.Rename(ctx, ann, s.root, name("g"), s.root, name("f")); err != nil {
 		t.Fatal(err)

@@ -15,9 +15,9 @@ func TestAudit(t *testing.T) {
 	s := newShare(t, "audit.star", map[string]any{"verbs": []any{"create", "mkdir", "symlink", "rename", "setattr", "remove", "write"}})
 	ctx, name := t.Context(), vfs.MustName
 	f, _ := s.mk(ann, s.root, "f")
-	s.mk(ann, s.root, "f") // UNCHECKED: fine
-	s.make(ann, s.root, "l", &vfs.How{Type: vfs.Symlink, Target: "to there"})
-	s.make(ann, s.root, "f", &vfs.How{Type: vfs.Directory})
+	s.put(ann, s.root, "f") // UNCHECKED: fine
+	_, _ = s.make(ann, s.root, "l", &vfs.How{Type: vfs.Symlink, Target: "to there"})
+	_, _ = s.make(ann, s.root, "f", &vfs.How{Type: vfs.Directory})
 	_, _, _ = s.fs.Rename(ctx, ann, s.root, name("f"), s.root, name("g"))
 	_, _ = s.fs.SetAttr(ctx, ann, f.Node, &vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o600}, nil)
 	_, _, _ = s.fs.Write(ctx, ann, f.Node, []byte("data"), 7, vfs.FileSync)
@@ -48,8 +48,8 @@ func TestAudit(t *testing.T) {
 // TestAuditOptions: failures can be left out, and what is no call is refused.
 func TestAuditOptions(t *testing.T) {
 	s := newShare(t, "audit.star", map[string]any{"failed": false, "level": "warn"})
-	s.make(ann, s.root, "d", &vfs.How{Type: vfs.Directory})
-	s.make(ann, s.root, "d", &vfs.How{Type: vfs.Directory})
+	_, _ = s.make(ann, s.root, "d", &vfs.How{Type: vfs.Directory})
+	_, _ = s.make(ann, s.root, "d", &vfs.How{Type: vfs.Directory})
 	if log := s.log.String(); strings.Count(log, `"level":"WARN","msg":"audit","verb":"mkdir","status":"OK"`) != 1 || strings.Contains(log, "EXIST") {
 		t.Error(log)
 	}
@@ -67,7 +67,7 @@ func TestAuditTogether(t *testing.T) {
 	for c := range callers {
 		wg.Go(func() {
 			for i := range each {
-				s.mk(&vfs.Who{UID: uint32(c)}, s.root, fmt.Sprintf("%d-%d", c, i))
+				s.put(&vfs.Who{UID: uint32(c)}, s.root, fmt.Sprintf("%d-%d", c, i))
 			}
 		})
 	}
@@ -121,8 +121,8 @@ func TestDenyHides(t *testing.T) {
 	s := newShare(t, "deny.star", map[string]any{"names": []any{".secret*"}, "hide": true})
 	ctx, name := t.Context(), vfs.MustName
 	d := s.mkdir(admin, s.root, "d")
-	s.mk(admin, d, ".secret")
-	s.mk(admin, d, "open")
+	s.put(admin, d, ".secret")
+	s.put(admin, d, "open")
 	_, st := s.lookup(ann, d, ".secret")
 	s.want("lookup", st, vfs.NoEnt)
 	_, err := s.fs.Remove(ctx, ann, d, name(".secret"))
@@ -211,7 +211,7 @@ func TestNoCaseKept(t *testing.T) {
 		}
 	}
 	look(vfs.NoEnt, 1)
-	s.mk(ann, s.root, "file") // it looks itself, in vain: the absence is known
+	s.put(ann, s.root, "file") // it looks itself, in vain: the absence is known
 	look(vfs.OK, 2)
 	if _, err := s.fs.Remove(t.Context(), ann, s.root, vfs.MustName("file")); err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestNoCaseRace(t *testing.T) {
 func TestNoCaseBounded(t *testing.T) {
 	s := newShare(t, "nocase.star", map[string]any{"scan": 10})
 	for i := range 30 {
-		s.mk(ann, s.root, fmt.Sprintf("file%d", i))
+		s.put(ann, s.root, fmt.Sprintf("file%d", i))
 	}
 	found := 0
 	for i := range 30 {

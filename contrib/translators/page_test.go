@@ -57,7 +57,7 @@ func TestPage(t *testing.T) {
 			_, err := s.fs.Remove(t.Context(), admin, s.root, vfs.MustName("f"))
 			s.want("remove", vfs.StatusOf(err), want)
 		}
-		s.mk(admin, s.root, "f")
+		s.put(admin, s.root, "f")
 		remove(vfs.Perm)
 		if n := s.counter("refused"); n != 1 || !strings.Contains(s.log.String(), `"msg":"kept","name":"f","uid":0`) {
 			t.Errorf("%v refused: %s", n, s.log)
@@ -67,11 +67,11 @@ func TestPage(t *testing.T) {
 		remove(vfs.NoEnt)
 	})
 	s := newShare(t, dir+"/token.star", nil)
-	s.lookup(ann, s.root, "f")
+	_, _ = s.lookup(ann, s.root, "f")
 	if n := s.count("script_table_entries", "t"); n != 1 {
 		t.Errorf("%v entries, want 1", n)
 	}
-	s.mk(ann, s.root, "f")
+	s.put(ann, s.root, "f")
 	if n := s.count("script_table_entries", "t"); n != 0 {
 		t.Errorf("%v entries after create, want none", n)
 	}

@@ -133,9 +133,16 @@ func (s *share) want(what string, got, want vfs.Status) {
 	}
 }
 
-// mk makes name as w, and mkdir a directory.
+// mk makes a file as w, and mkdir a directory.
 func (s *share) mk(w *vfs.Who, dir vfs.Node, name string) (vfs.Attr, vfs.Status) {
 	return s.make(w, dir, name, &vfs.How{Type: vfs.Regular, Set: vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o666}})
+}
+
+// put makes a file, which must succeed.
+func (s *share) put(w *vfs.Who, dir vfs.Node, name string) {
+	s.Helper()
+	_, st := s.mk(w, dir, name)
+	s.want("create "+name, st, vfs.OK)
 }
 
 func (s *share) mkdir(w *vfs.Who, dir vfs.Node, name string) vfs.Node {
