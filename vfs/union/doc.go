@@ -69,7 +69,10 @@
 // Anything but NoEnt from any copy is the answer of the whole.
 //
 // Lookup in a directory that is not known lists it if it is of moderate size, else asks all copies
-// for the name at once (lookup.go has the bounds).
+// for the name at once (lookup.go has the bounds). What was absent then is remembered by name (absence.go has the invariants,
+// A1 to A8), of all directories together in a bounded table: told as long as a listing of that time, proved again for all names of
+// a directory by equal versions at what its attributes cost anyway, and over a restart by rows that say by which versions. A directory
+// that is completely known needs none. DropCache forgets all this.
 //
 // # Logical times
 //
@@ -117,7 +120,7 @@
 //  3. openFile.syncing: one flush of a file at a time
 //  4. vol.mu, then roster.mu, pending.mu, dirCache.mu, fileTable.mu, scanner.mu, pins.mu, tableShard.mu, spaces.mu
 //  5. node.mu; of two directories, that with the lower id first
-//  6. keyShard.mu, goneSet.mu, leads.mu, chance.mu, subscribers.mu
+//  6. keyShard.mu, absenceShard.mu, goneSet.mu, leads.mu, chance.mu, subscribers.mu
 //
 // From 4 on they are held for memory only. Attributes that were asked for without the
 // object's lease are kept only if no change of ours was under way or has ended since
