@@ -117,7 +117,7 @@ func (c *checker) prepare() {
 	all := make([]*fact, 0, len(c.h.Writes))
 	for i := range c.h.Writes {
 		w := &c.h.Writes[i]
-		f := &fact{Write: w, may: map[Object]bool{}, proved: never}
+		f := &fact{Write: w, may: make(map[Object]bool), proved: never}
 		if w.To != Some {
 			f.may[w.To] = true
 		}

@@ -174,6 +174,7 @@ func (x *hunt) round(i int) *round {
 	for _, n := range r.names() {
 		r.h.Writes = append(r.h.Writes, Write{Name: n, To: Absent, What: "nothing yet"})
 	}
+	r.ready()
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	work := func(salt int, step func(rnd *rand.Rand)) {
@@ -198,7 +199,11 @@ func (x *hunt) round(i int) *round {
 	}
 	hand := &hand{round: r}
 	work(100, hand.step)
-	r.trouble()
+	if i%2 == 0 {
+		r.trouble()
+	} else { // nothing is away: the bounds of direct changes are those that are promised, and no call may be refused
+		time.Sleep(pace)
+	}
 	close(stop)
 	wg.Wait()
 	last := &caller{round: r, c: x.clients[0], nth: 99}
@@ -208,6 +213,32 @@ func (x *hunt) round(i int) *round {
 	}
 	r.settle()
 	return r
+}
+
+// ready waits until every volume is used: what is put on it is seen, and what is taken away is not.
+func (r *round) ready() {
+	r.t.Helper()
+	for v := range r.volumes {
+		p := filepath.Join(r.volumes[v], r.name, "ready")
+		await := func(want vfs.Status) {
+			r.t.Helper()
+			var err error
+			for end := time.Now().Add(2 * patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				if _, _, err = r.clients[0].Lookup(r.t.Context(), who(), r.dir, vfs.MustName("ready")); vfs.StatusOf(err) == want {
+					return
+				}
+			}
+			r.t.Fatalf("volume %d is not used: %v, want %v", v, err, want)
+		}
+		if err := os.WriteFile(p, nil, 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+		await(vfs.OK)
+		if err := os.Remove(p); err != nil {
+			r.t.Fatal(err)
+		}
+		await(vfs.NoEnt)
+	}
 }
 
 // names are all that are used in a round.
@@ -459,7 +490,7 @@ type hand struct {
 }
 
 func (h *hand) path(v int, name string) string {
-	return filepath.Join(h.volumes[v], h.round.name, name)
+	return filepath.Join(h.volumes[v], h.name, name)
 }
 
 // step is one change, and a rest that is not longer than a tick now and then.
