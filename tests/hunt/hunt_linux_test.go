@@ -63,6 +63,9 @@ type round struct {
 	*hunt
 	name string
 	dir  vfs.Node
+	// still is when clients stop changing names: a directory that they change is listed all the time, and hides
+	// what was not noticed of the hand's changes.
+	still time.Duration
 
 	mu     sync.Mutex
 	h      History
@@ -175,6 +178,10 @@ func (x *hunt) round(i int) *round {
 		r.h.Writes = append(r.h.Writes, Write{Name: n, To: Absent, What: "nothing yet"})
 	}
 	r.ready()
+	r.still = never
+	if i%2 != 0 {
+		r.still = r.now() + pace/2
+	}
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	work := func(salt int, step func(rnd *rand.Rand)) {
@@ -202,7 +209,7 @@ func (x *hunt) round(i int) *round {
 	if i%2 == 0 {
 		r.trouble()
 	} else { // nothing is away: the bounds of direct changes are those that are promised, and no call may be refused
-		time.Sleep(pace)
+		time.Sleep(pace * 3 / 2)
 	}
 	close(stop)
 	wg.Wait()
@@ -350,7 +357,11 @@ func object(size uint64) Object {
 func (k *caller) step(rnd *rand.Rand) {
 	all := k.names()
 	free := func() string { return all[rnd.IntN(freeNames)] }
-	switch rnd.IntN(12) {
+	kind := rnd.IntN(12)
+	if k.now() > k.still {
+		kind = 8 + kind%4
+	}
+	switch kind {
 	case 0, 1, 2:
 		k.create(free())
 	case 3:
