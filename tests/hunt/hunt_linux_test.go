@@ -357,6 +357,7 @@ func object(size uint64) Object {
 func (k *caller) step(rnd *rand.Rand) {
 	all := k.names()
 	free := func() string { return all[rnd.IntN(freeNames)] }
+	time.Sleep(time.Duration(rnd.Int64N(int64(2 * time.Millisecond)))) // what is checked grows with the square of a round's calls
 	kind := rnd.IntN(12)
 	if k.now() > k.still {
 		kind = 8 + kind%4
