@@ -1,0 +1,4 @@
+//go:build !linux
+
+// Package disk is of Linux alone.
+package disk
