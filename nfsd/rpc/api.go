@@ -205,7 +205,7 @@ type Config struct {
 	MaxWorkers int
 	// SlowAfter is how long a call may run until it is set aside: it does not count any
 	// more against MaxCalls, MaxConnBytes and MaxWorkers, so that calls which wait for a
-	// disk that hangs keep no others of their connection waiting. Default 1 s.
+	// disk that hangs keep no others of their connection waiting. Default 250 ms.
 	SlowAfter time.Duration
 	// MaxSlow bounds the calls set aside, of all connections. Default 1,024; they hold a
 	// quarter of MaxBytes at most. Calls that find no room stay where they are, and when they have

@@ -23,7 +23,7 @@ func (c *Config) complete() error {
 		orDefault("MaxBytes", &c.MaxBytes, 256<<20),
 		orDefault("MaxWorkers", &c.MaxWorkers, 1024),
 		orDefault("MaxSlow", &c.MaxSlow, 1024),
-		orDefault("SlowAfter", &c.SlowAfter, time.Second),
+		orDefault("SlowAfter", &c.SlowAfter, 250*time.Millisecond),
 		orDefault("ReplyCache", &c.ReplyCache, 16<<20),
 		orDefault("RecordTimeout", &c.RecordTimeout, 60*time.Second),
 		orDefault("WriteTimeout", &c.WriteTimeout, 60*time.Second),

@@ -19,6 +19,8 @@ type conn struct {
 	out   []byte // requests not yet sent
 	reply []byte // the record being looked at
 	xid   uint32
+	// patience is how long a reply may take after the last request.
+	patience time.Duration
 }
 
 func dial(addr string) (*conn, error) {
@@ -26,7 +28,7 @@ func dial(addr string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, in: bufio.NewReaderSize(c, 256<<10)}, nil
+	return &conn{Conn: c, in: bufio.NewReaderSize(c, 256<<10), patience: patience}, nil
 }
 
 // flush sends what was appended to out.
@@ -34,7 +36,7 @@ func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.patience)); err != nil {
 		return err
 	}
 	_, err := c.Write(c.out)

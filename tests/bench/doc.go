@@ -47,6 +47,12 @@
 // and the average is compared with NULL's; then the server is started again, and asked the same at once. Last, names that
 // nobody asked for before are looked up by several connections.
 //
+// # A volume that is away
+//
+// What a volume that hangs, or is pulled out, costs calls that do not need it is measured by -away
+// (away_linux.go): its disk is made to hang (tests/disk), pulled out and left alone in turn, while each connection also has more
+// calls for it under way than it may have in flight. It needs root and loop devices, and is left out without.
+//
 // # Creates beside a plain program
 //
 // What is durable waits for the disk, and what that costs is told by comparison with a program of ours

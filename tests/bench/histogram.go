@@ -69,3 +69,13 @@ func (h *histogram) quantile(q float64) time.Duration {
 	}
 	return 0
 }
+
+// longest is the step of the longest latency.
+func (h *histogram) longest() time.Duration {
+	for i := len(h.count) - 1; i >= 0; i-- {
+		if h.count[i] > 0 {
+			return time.Duration(floorOf(i))
+		}
+	}
+	return 0
+}

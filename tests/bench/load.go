@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 )
@@ -15,6 +16,11 @@ type load struct {
 	time        time.Duration // a phase ends after this
 	count       int           // or after so many calls per connection
 	seed        uint64
+
+	// also sends calls before a phase, whose xids are the so many before base, and whose replies are not looked at.
+	also func(c *conn, base uint32) (n int, err error)
+	// grace is how long a reply is waited for; calls that have none by then are counted as stuck. 0: that is an error.
+	grace time.Duration
 }
 
 // bigOutstanding bounds the calls of a megabyte in flight per connection: more only
@@ -24,6 +30,7 @@ const bigOutstanding = 4
 // result is what a phase measured.
 type result struct {
 	calls int
+	stuck int           // calls without a reply
 	cpu   time.Duration // of the server
 	wall  time.Duration
 	lat   histogram
@@ -60,6 +67,7 @@ func (l load) run(p *peer, o *op) (result, error) {
 	res.cpu = after - before
 	for _, part := range parts {
 		res.calls += part.calls
+		res.stuck += part.stuck
 		res.lat.add(&part.lat)
 	}
 	err = errors.Join(err, errors.Join(errs...))
@@ -79,6 +87,16 @@ func (l load) drive(c *conn, w *caller, o *op, begin time.Time) (result, error) 
 		load: l, conn: c, caller: w, op: o, begin: begin, base: uint32(time.Now().UnixNano()),
 		calls: make([]call, slots), sent: make([]time.Time, slots), xids: make([]uint32, slots),
 	}
+	if l.grace > 0 {
+		c.patience = l.grace
+	}
+	if l.also != nil {
+		n, err := l.also(c, d.base)
+		if err != nil {
+			return d.res, err
+		}
+		d.beside, d.begin = uint32(n), time.Now()
+	}
 	for i := range slots {
 		d.issue(i)
 	}
@@ -88,7 +106,12 @@ func (l load) drive(c *conn, w *caller, o *op, begin time.Time) (result, error) 
 		}
 		// Everything that is there already, then the new requests in one write.
 		for first := true; d.flying > 0 && (first || c.in.Buffered() > 0); first = false {
-			if err := d.receive(); err != nil {
+			err := d.receive()
+			if ne := net.Error(nil); l.grace > 0 && errors.As(err, &ne) && ne.Timeout() {
+				d.res.stuck = d.flying
+				return d.res, nil
+			}
+			if err != nil {
 				return d.res, fmt.Errorf("call %d: %w", d.res.calls+1, err)
 			}
 		}
@@ -109,6 +132,7 @@ type driver struct {
 	sent   []time.Time
 	xids   []uint32
 	base   uint32
+	beside uint32 // calls before base that load.also sent
 	issued int
 	flying int
 	res    result
@@ -139,6 +163,9 @@ func (d *driver) receive() error {
 	xid, r, err := d.next()
 	if err != nil {
 		return err
+	}
+	if d.base-xid-1 < d.beside {
+		return nil
 	}
 	slot := int(xid-d.base) % len(d.sent)
 	if xid != d.xids[slot] || d.sent[slot].IsZero() {

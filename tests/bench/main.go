@@ -22,6 +22,7 @@ type options struct {
 	creates string
 	lookups bool
 	stack   bool
+	away    time.Duration
 	dir     string
 	sheaf   string
 }
@@ -68,6 +69,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
 	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
 	f.BoolVar(&o.stack, "stack", false, "measure what translators add to a call, and nothing else; -rounds and -count count")
+	f.DurationVar(&o.away, "away", 0, "how long a volume hangs, and is pulled out, at a time; 0: none does (default "+defaultAway.String()+" without -ops, none with them)")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
@@ -88,6 +90,9 @@ func parse(args []string, out io.Writer) (*options, error) {
 		o.peers = ""
 	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
+	}
+	if !set["away"] && !set["ops"] {
+		o.away = defaultAway
 	}
 	return o, nil
 }
@@ -118,7 +123,11 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 	if o.peers != "" {
 		err = o.procedures(dir, some, out, progress)
 	}
-	return errors.Join(err, o.creations(dir, out, progress))
+	err = errors.Join(err, o.creations(dir, out, progress))
+	if o.away > 0 {
+		err = errors.Join(err, o.absences(filepath.Join(dir, "away"), out, progress))
+	}
+	return err
 }
 
 // procedures measures what calls cost.
@@ -142,7 +151,7 @@ func (o *options) procedures(dir string, some []op, out, progress io.Writer) (er
 
 // build makes the sheaf command, if a peer needs it and none is given.
 func (o *options) build(dir string) error {
-	if o.sheaf != "" || !o.lookups && o.creates == "" && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
+	if o.sheaf != "" || !o.lookups && o.creates == "" && o.away == 0 && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
 		return nil
 	}
 	o.sheaf = filepath.Join(dir, "sheaf")

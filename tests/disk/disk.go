@@ -49,7 +49,9 @@ func New(top string) (*Disk, error) {
 		func() error { return errors.Join(os.MkdirAll(d.below, 0o700), os.MkdirAll(d.mount, 0o755)) },
 		func() error { return image(top+"/below.img", belowSize, "mkfs.xfs", "-q") },
 		func() error { return run("mount", "-o", "loop", top+"/below.img", d.below) },
-		func() error { return image(d.below+"/disk.img", diskSize, "mkfs.ext4", "-q", "-E", "lazy_itable_init=0") },
+		func() error {
+			return image(d.below+"/disk.img", diskSize, "mkfs.ext4", "-q", "-E", "lazy_itable_init=0")
+		},
 		func() error { return run("mount", "-o", "loop", d.below+"/disk.img", d.mount) },
 		func() error { return os.Mkdir(d.Dir, 0o755) },
 		func() (err error) {

@@ -3,6 +3,7 @@ package union
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"sheaf/vfs"
@@ -293,6 +294,11 @@ const (
 	stalledAvoid = 500 * time.Millisecond
 	stalledHangs = 3 * time.Second
 )
+
+// stalledError tells who would have to wait for a volume that seems to hang to come again.
+func (u *Union) stalledError(op string, v int, since time.Duration) error {
+	return &vfs.Error{Status: vfs.Jukebox, Op: op, Volume: u.vol(v).name, Err: fmt.Errorf("no call has come back from it for %v", since)}
+}
 
 // stalled is for how long nothing has come back from v.
 func (v *vol) stalled() time.Duration { return volume.StalledOf(v.v) }

@@ -94,7 +94,12 @@ func (u *Union) lackingCopy(d *node, v int) (parent, child *node, err error) {
 // before (3) leaves an unmarked directory where a marked one has its name: they are one at the
 // next sight, under the id of the mark. A copy on a volume that takes no mark, being full or
 // read-only, goes without: the new one's mark tells the id.
+//
+// Step 1 is made before the parent's lease is taken, too: it waits for the other volumes, and who uses the parent need not.
 func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error {
+	if err := u.markFirst(ctx, child, v); err != nil {
+		return err
+	}
 	l, err := u.acquire(ctx, lease.Node(parent.id, lease.Exclusive), lease.Node(child.id, lease.Exclusive))
 	if err != nil {
 		return err
@@ -134,6 +139,41 @@ func (u *Union) makeCopy(ctx context.Context, parent, child *node, v int) error 
 		return err
 	}
 	return u.bearCopy(ctx, parent, child, v, at, &ca, acls)
+}
+
+// markFirst marks the copies of child, of which v is to have one. If a volume that it takes seems to hang, nothing is begun.
+func (u *Union) markFirst(ctx context.Context, child *node, v int) error {
+	child.mu.Lock()
+	takes := volset(0).with(v)
+	for _, c := range child.copies {
+		if !c.marked {
+			takes = takes.with(c.vol)
+		}
+	}
+	child.mu.Unlock()
+	for _, i := range takes.list() {
+		if since := u.vol(i).stalled(); since >= stalledAvoid {
+			return u.stalledError("make a copy of a directory", i, since)
+		}
+	}
+	if takes == volset(0).with(v) {
+		return nil
+	}
+	l, err := u.acquire(ctx, lease.Node(child.id, lease.Exclusive))
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if _, err := u.refresh(ctx, child); err != nil {
+		return err
+	}
+	u.begin(child)
+	defer u.end(child)
+	err = unfit(u.markCopies(context.WithoutCancel(ctx), child))
+	if _, refused := errors.AsType[*unfitError](err); refused {
+		return nil // makeCopy says so
+	}
+	return err
 }
 
 // bearCopy is steps 2 to 4 of makeCopy.

@@ -3,7 +3,6 @@ package union
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -604,7 +603,7 @@ func (u *Union) Commit(ctx context.Context, w *vfs.Who, vn vfs.Node, _, _ uint64
 			return vfs.Verifier{}, ch, u.refusal("commit", on)
 		}
 		if since := u.vol(on).stalled(); since >= stalledHangs { // it would wait behind those that hang
-			return vfs.Verifier{}, ch, &vfs.Error{Status: vfs.Jukebox, Op: "commit", Volume: u.vol(on).name, Err: fmt.Errorf("no call has come back from it for %v", since)}
+			return vfs.Verifier{}, ch, u.stalledError("commit", on, since)
 		}
 	}
 	if f := u.files.peek(n); f != nil { // without one, all was flushed before it was closed, or the verifier tells

@@ -9,6 +9,8 @@
 //	probe churn DIR STOP    create and remove other files in DIR until the file STOP exists
 //	probe list DIR N        fail unless DIR lists f0000000 … f(N-1) once each
 //	probe hold DIR STOP T   keep files open in DIR and use them, every T, until STOP exists, then check all that was written
+//	probe jam DIR N         hundreds of calls at once on N files and on new ones, whose volume may hang
+//	probe pace DIR N PHASE  take the times of calls on N files and N directories by what the file PHASE says, until it says stop
 //	probe steady DIR N STOP use N files, each of which holds its name, until STOP exists, while volumes go and come
 package main
 
@@ -25,7 +27,7 @@ func main() {
 		return
 	}
 	if len(args) < 2 {
-		fail(fmt.Errorf("usage: probe calls|fill|churn|list|hold|steady DIR …"))
+		fail(fmt.Errorf("usage: probe calls|fill|churn|list|hold|jam|pace|steady DIR …"))
 	}
 	var err error
 	switch verb, dir := args[0], args[1]; verb {
@@ -50,6 +52,13 @@ func main() {
 			fail(fmt.Errorf("usage: probe steady DIR N STOP"))
 		}
 		err = steady(dir, number(args), args[3])
+	case "jam":
+		err = jam(dir, number(args))
+	case "pace":
+		if len(args) < 4 {
+			fail(fmt.Errorf("usage: probe pace DIR N PHASE"))
+		}
+		err = pace(dir, number(args), args[3])
 	default:
 		err = fmt.Errorf("no verb %q", verb)
 	}

@@ -59,9 +59,13 @@ func (f *file) ReadAt(ctx context.Context, buf []byte, off int64) (int, error) {
 	return n, err
 }
 
-// ReadNow is made at once: by its contract it never waits.
+// ReadNow is made at once: by its contract it never waits. While nothing comes back from the volume it is not made, since not
+// every host keeps that (vfs/volume/local).
 func (f *file) ReadNow(buf []byte, off int64) (int, error) {
 	c := f.at(volume.OpReadNow)
+	if c.o.kinds[reads].still.Load() > 1 {
+		return 0, vfs.Again
+	}
 	if err := c.now(); err != nil {
 		return 0, err
 	}

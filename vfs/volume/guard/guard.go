@@ -35,7 +35,7 @@ const (
 	// StuckPart of the deadline is how old the oldest call of a kind is when no further ones of
 	// its kind wait for a turn. If none has come back for as long, those that wait already are answered too; and while
 	// that is so of flushes, and as many as Workers are under way, no further changes begin.
-	StuckPart = 15
+	StuckPart = 30
 	// BadMax is how many calls in a row fail as hardware does until the volume is probed.
 	BadMax = 3
 	// ProbesMax is how many probes hang at a time: a new one is made when one has not come back

@@ -14,12 +14,17 @@ import (
 	"sheaf/vfs/volume"
 )
 
-// file is an open regular file. It has no state but its descriptor.
+// file is an open regular file.
 type file struct {
 	v      *Volume
 	fd     int
 	label  string // the name it was opened by, for messages
 	closed atomic.Bool
+
+	// A read that changes the access time waits for the file system's journal, and RWF_NOWAIT does not prevent that. With
+	// relatime (mount(8)) it is the first after a change, or after a day: it is left to ReadAt.
+	changed atomic.Uint64 // counts our changes
+	read    atomic.Uint64 // one more than changed was when it was read last; 0: it was not
 }
 
 // Stat is the file as it is now.
@@ -48,6 +53,8 @@ func (f *file) ReadAt(_ context.Context, buf []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, vfs.Inval
 	}
+	before := f.changed.Load()
+	defer func() { f.read.Store(before + 1) }()
 	buf = buf[:min(int64(len(buf)), math.MaxInt64-off)]
 	done := 0
 	for done < len(buf) {
@@ -70,6 +77,9 @@ func (f *file) ReadAt(_ context.Context, buf []byte, off int64) (int, error) {
 func (f *file) ReadNow(buf []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, vfs.Inval
+	}
+	if f.read.Load() != f.changed.Load()+1 {
+		return 0, vfs.Again
 	}
 	buf = buf[:min(int64(len(buf)), math.MaxInt64-off)]
 	done := 0
@@ -94,6 +104,7 @@ func (f *file) WriteAt(_ context.Context, buf []byte, off int64) (int, error) {
 	if err := checkRange(len(buf), off); err != nil {
 		return 0, err
 	}
+	defer f.changed.Add(1)
 	done := 0
 	for done < len(buf) {
 		n, err := unix.Pwrite(f.fd, buf[done:], off+int64(done))
@@ -112,6 +123,7 @@ func (f *file) WriteAt(_ context.Context, buf []byte, off int64) (int, error) {
 
 // SetAttr changes the size first, since that moves the times.
 func (f *file) SetAttr(_ context.Context, set *vfs.SetAttr) error {
+	defer f.changed.Add(1)
 	if set.Has(vfs.SetSize) {
 		if set.Size > math.MaxInt64 {
 			return vfs.FBig

@@ -2,6 +2,7 @@
 package local
 
 import (
+	"os"
 	"strconv"
 	"unsafe"
 
@@ -277,8 +278,13 @@ func renameExclusive(fromfd int, from string, tofd int, to string) error {
 	return again(func() error { return unix.Renameat2(fromfd, from, tofd, to, unix.RENAME_NOREPLACE) })
 }
 
-// readNow is preadv2(2) with RWF_NOWAIT: EAGAIN where it would wait.
+// readNow is preadv2(2) with RWF_NOWAIT: EAGAIN where it would wait. What is not in memory is not asked for: RWF_NOWAIT
+// does not wait for it, but begins to read it (filemap_get_pages), and that waits when the queue of the device is
+// full. Seen on a disk that hung: the reader of a connection stayed in it for as long as that did.
 func readNow(fd int, buf []byte, off int64) (int, error) {
+	if !resident(fd, len(buf), off) {
+		return 0, unix.EAGAIN
+	}
 	iov := unix.Iovec{Base: &buf[0]}
 	iov.SetLen(len(buf))
 	for {
@@ -292,6 +298,28 @@ func readNow(fd int, buf []byte, off int64) (int, error) {
 			return 0, e
 		}
 	}
+}
+
+// resident reports whether the host has these bytes of a file in its page cache, as far as they are not behind its end
+// (cachestat(2), since Linux 6.5). Where that cannot be asked (older; since 6.14 of a file that is another's and read-only) they may be.
+func resident(fd, n int, off int64) bool {
+	var c unix.Cachestat_t
+	r := unix.CachestatRange{Off: uint64(off), Len: uint64(n)}
+	if err := unix.Cachestat(uint(fd), &r, &c, 0); err != nil || c.Cache >= pages(off, n) {
+		return true
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size <= off {
+		return err == nil
+	}
+	return int64(n) > st.Size-off && c.Cache >= pages(off, int(st.Size-off))
+}
+
+var pageSize = int64(os.Getpagesize())
+
+// pages is how many pages have any of the n bytes from off.
+func pages(off int64, n int) uint64 {
+	return uint64((off+int64(n)-1)/pageSize - off/pageSize + 1)
 }
 
 func datasync(fd int) error { return again(func() error { return unix.Fdatasync(fd) }) }
