@@ -9,16 +9,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sheaf/tests/need"
 )
 
 // TestHang: what is in memory is answered by a disk that hangs, what is read, and flushed, is not, until it goes on.
 func TestHang(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
-	}
+	need.Superuser(t, "only root can mount")
 	d, err := New(filepath.Join(t.TempDir(), "top"))
 	if err != nil {
-		t.Skip(err)
+		need.Lack(t, need.Loop, "%v", err)
 	}
 	defer func() {
 		if err := d.Close(); err != nil {

@@ -1,4 +1,0 @@
-//go:build !linux
-
-// Package disk is of Linux alone.
-package disk
