@@ -69,7 +69,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
 	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
 	f.BoolVar(&o.stack, "stack", false, "measure what translators add to a call, and nothing else; -rounds and -count count")
-	f.DurationVar(&o.away, "away", 0, "how long a volume hangs, and is pulled out, at a time; 0: none does (default "+defaultAway.String()+" without -ops, none with them)")
+	f.DurationVar(&o.away, "away", 0, "how long a volume hangs, and is pulled out, at a time; 0: none does (default "+defaultAway.String()+" in a whole run, none in a part of it)")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
@@ -91,7 +91,11 @@ func parse(args []string, out io.Writer) (*options, error) {
 	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
 	}
-	if !set["away"] && !set["ops"] {
+	part := false
+	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack"} {
+		part = part || set[of]
+	}
+	if !part {
 		o.away = defaultAway
 	}
 	return o, nil
