@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,13 @@ func printStatus(w io.Writer, s *share.Status) error {
 	}
 	if text := scanText(&s.Scan); text != "" {
 		fmt.Fprintf(t, "scan\t%s\n", text)
+	}
+	if len(s.Translators) > 0 {
+		names := make([]string, len(s.Translators))
+		for i, l := range s.Translators {
+			names[i] = l.Name
+		}
+		fmt.Fprintf(t, "translators\t%s, from the top\n", strings.Join(names, ", "))
 	}
 	if c := s.Lookups; c != nil {
 		fmt.Fprintf(t, "look-ups\t%d there and %d not, answered from memory; %d asked volumes, in %d what was known was not believed\n", c.Hits, c.Misses, c.Asked, c.Refused)

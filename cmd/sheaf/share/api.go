@@ -108,6 +108,14 @@ type Status struct {
 	Scan     ScanStatus     `json:"scan"`
 	Lookups  *LookupCounts  `json:"lookups,omitempty"` // of a running server
 	Traffic  *Traffic       `json:"traffic,omitempty"` // of the native engine
+
+	Translators []TranslatorStatus `json:"translators,omitempty"` // from the top, of a running server
+}
+
+// TranslatorStatus is one layer of the stack.
+type TranslatorStatus struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
 }
 
 // IndexStatus is how the index is. Files are safe and served in each of its states.

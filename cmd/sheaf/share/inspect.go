@@ -30,6 +30,9 @@ func (s *Share) Status(ctx context.Context) (Status, error) {
 	st.Scan = scanStatus(&p, expected(volumes))
 	if s.engine != nil {
 		st.Lookups = s.lookupCounts()
+		for _, spec := range s.stack.Specs() {
+			st.Translators = append(st.Translators, TranslatorStatus{Kind: spec.Kind, Name: spec.Instance()})
+		}
 		st.Listen, st.Mount, st.Traffic = s.Addr().String(), s.MountCommand(), s.engine.Traffic()
 	}
 	return st, nil

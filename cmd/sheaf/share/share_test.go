@@ -312,10 +312,14 @@ func TestReloadTranslators(t *testing.T) {
 		t.Fatal(err)
 	}
 	try("read-only", vfs.ROFS)
+	st, err := s.Status(t.Context())
+	if err != nil || len(st.Translators) != 1 || st.Translators[0] != (TranslatorStatus{Kind: "readonly", Name: "readonly"}) {
+		t.Errorf("status names the layers %v, %v", st.Translators, err)
+	}
 
 	bad := c
 	bad.Translators = []translator.Spec{{Kind: "readonly"}, {Kind: "readonly", Options: map[string]any{"x": 1}}}
-	err := s.Reload(t.Context(), bad)
+	err = s.Reload(t.Context(), bad)
 	wantError(t, err, "translators: entry 2 (readonly): x: there is no such option", "translators: entry 2 (readonly): another layer has that name")
 	if !IsConfig(err) {
 		t.Errorf("%v is no mistake of the configuration", err)
