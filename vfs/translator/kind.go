@@ -37,6 +37,9 @@ type Layer struct {
 	FS vfs.FS
 	// Close ends what Build began. No call is on FS any more, and none comes.
 	Close func()
+	// Forget drops all that it knows of what is below: a change was made that came before it did, and so by the layers it
+	// replaced. Of what changes from then on it hears by its calls and by Subscribe. Nil: it knows nothing.
+	Forget func()
 	// Counts are its counters and gauges now. It is called at any time until Close is.
 	Counts func() []Count
 }

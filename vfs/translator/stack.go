@@ -260,6 +260,22 @@ func (g *generation) leave(i int) {
 	}
 }
 
+// leaveChanged is leave after a verb that changes something. If the layers were exchanged meanwhile, the change did
+// not come through the new ones: they forget before it is answered.
+func (s *Stack) leaveChanged(g *generation, i int) {
+	defer g.leave(i)
+	if s.now.Load() == g {
+		return
+	}
+	now, j := s.enter()
+	defer now.leave(j)
+	for _, l := range now.layers {
+		if l.layer.Forget != nil && !slices.Contains(g.layers, l) {
+			l.layer.Forget()
+		}
+	}
+}
+
 // wait returns when no call is in g, which was replaced. Who enters after that leaves before it calls anything, so each counter that
 // was once seen at zero stays there, but for such.
 func (g *generation) wait() {

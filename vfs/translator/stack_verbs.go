@@ -27,7 +27,7 @@ func (s *Stack) GetAttr(ctx context.Context, w *vfs.Who, n vfs.Node) (vfs.Attr, 
 // SetAttr implements vfs.FS.
 func (s *Stack) SetAttr(ctx context.Context, w *vfs.Who, n vfs.Node, set *vfs.SetAttr, guard *vfs.Time) (vfs.Change, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.SetAttr(ctx, w, n, set, guard)
 }
 
@@ -69,7 +69,7 @@ func (s *Stack) Read(ctx context.Context, w *vfs.Who, n vfs.Node, buf []byte, of
 // Write implements vfs.FS.
 func (s *Stack) Write(ctx context.Context, w *vfs.Who, n vfs.Node, data []byte, off uint64, stable vfs.Stable) (vfs.Written, vfs.Change, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.Write(ctx, w, n, data, off, stable)
 }
 
@@ -83,35 +83,35 @@ func (s *Stack) Commit(ctx context.Context, w *vfs.Who, n vfs.Node, off, count u
 // Make implements vfs.FS.
 func (s *Stack) Make(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name, how *vfs.How) (vfs.Attr, vfs.Change, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.Make(ctx, w, dir, name, how)
 }
 
 // Link implements vfs.FS.
 func (s *Stack) Link(ctx context.Context, w *vfs.Who, n, dir vfs.Node, name vfs.Name) (vfs.Attr, vfs.Change, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.Link(ctx, w, n, dir, name)
 }
 
 // Remove implements vfs.FS.
 func (s *Stack) Remove(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name) (vfs.Change, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.Remove(ctx, w, dir, name)
 }
 
 // RemoveDir implements vfs.FS.
 func (s *Stack) RemoveDir(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Name) (vfs.Change, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.RemoveDir(ctx, w, dir, name)
 }
 
 // Rename implements vfs.FS.
 func (s *Stack) Rename(ctx context.Context, w *vfs.Who, from vfs.Node, fromName vfs.Name, to vfs.Node, toName vfs.Name) (fromChange, toChange vfs.Change, err error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.Rename(ctx, w, from, fromName, to, toName)
 }
 
@@ -146,6 +146,6 @@ func (s *Stack) GetACL(ctx context.Context, w *vfs.Who, n vfs.Node) (vfs.ACLs, v
 // SetACL implements vfs.FS.
 func (s *Stack) SetACL(ctx context.Context, w *vfs.Who, n vfs.Node, acls vfs.ACLs) (vfs.Attr, error) {
 	g, i := s.enter()
-	defer g.leave(i)
+	defer s.leaveChanged(g, i)
 	return g.top.SetACL(ctx, w, n, acls)
 }

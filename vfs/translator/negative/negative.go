@@ -26,7 +26,8 @@ var Kind = translator.Kind{
 		expiry := o.Duration("expiry", DefaultExpiry, time.Millisecond, MaxExpiry)
 		return func(_ context.Context, env translator.Env) (translator.Layer, error) {
 			l := &layer{FS: env.Below, cache: newCache(int(entries), expiry)}
-			return translator.Layer{FS: l, Close: env.Below.Subscribe(l.cache.event), Counts: l.counts}, nil
+			forget := func() { l.cache.event(vfs.Event{Kind: vfs.ForgetAll}) }
+			return translator.Layer{FS: l, Close: env.Below.Subscribe(l.cache.event), Forget: forget, Counts: l.counts}, nil
 		}
 	},
 }

@@ -306,3 +306,36 @@ func TestBounds(t *testing.T) {
 		f.lookup(t, vfs.Superuser, f.root, "19999", vfs.NoEnt, 1)
 	})
 }
+
+// TestReloadDuringAChange: a name that is being made while the layer comes, by a call that does not go through it, is
+// there for everybody once that call is answered.
+func TestReloadDuringAChange(t *testing.T) {
+	for of, before := range map[string][]translator.Spec{"of none": nil, "of another": {{Kind: "negative"}}} {
+		t.Run(of, func(t *testing.T) {
+			f := over(t, nil)
+			must(t, f.fs.Load(t.Context(), before))
+			entered, release, made := make(chan struct{}), make(chan struct{}), make(chan error)
+			f.hook = func(ctx context.Context, c *translator.Call, next translator.Next) error {
+				if c.Verb == translator.Make {
+					close(entered)
+					<-release
+				}
+				return next(ctx, c)
+			}
+			go func() {
+				_, _, err := f.fs.Make(t.Context(), vfs.Superuser, f.root, name("x"), &vfs.How{Type: vfs.Regular})
+				made <- err
+			}()
+			<-entered
+			must(t, f.fs.Load(t.Context(), []translator.Spec{{Kind: "negative", Options: map[string]any{"expiry": "1h"}}}))
+			if _, _, err := f.fs.Lookup(t.Context(), vfs.Superuser, f.root, name("x")); vfs.StatusOf(err) != vfs.NoEnt {
+				t.Fatal(err)
+			}
+			close(release)
+			must(t, <-made)
+			if _, _, err := f.fs.Lookup(t.Context(), vfs.Superuser, f.root, name("x")); err != nil {
+				t.Errorf("after it was made: %v", err)
+			}
+		})
+	}
+}

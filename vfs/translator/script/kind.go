@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sheaf/vfs"
 	"sheaf/vfs/translator"
 )
 
@@ -48,6 +49,7 @@ func newKind(o *translator.Options) translator.Build {
 			return translator.Layer{}, err
 		}
 		fs, closed := s.Over(env.Below)
-		return translator.Layer{FS: fs, Close: closed, Counts: s.Counts}, nil
+		forget := func() { s.event(vfs.Event{Kind: vfs.ForgetAll}) }
+		return translator.Layer{FS: fs, Close: closed, Forget: forget, Counts: s.Counts}, nil
 	}
 }
