@@ -104,8 +104,8 @@ func TestCommandsAskTheServer(t *testing.T) {
 		"where a folder": {[]string{"where", "/"}, []string{"a ", "b "}, exitOK},
 		"where nothing":  {[]string{"where", "/none"}, []string{`where "/none": no such file or directory`}, exitNotFound},
 		"why nothing":    {[]string{"where", "/none", "--lookup"}, []string{"absent"}, exitOK},
-		"where above":    {[]string{"where", "/../x"}, []string{`".." cannot stand in a path here`}, exitFailed},
-		"where private":  {[]string{"where", "/.sheaf/volume.json"}, []string{`".sheaf" cannot stand in a path here`}, exitFailed},
+		"where above":    {[]string{"where", "/../x"}, []string{`".." cannot stand in a path here`}, exitUsage},
+		"where private":  {[]string{"where", "/.sheaf/volume.json"}, []string{`".sheaf" cannot stand in a path here`}, exitUsage},
 	}
 	try := func(running bool) {
 		t.Helper()
