@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sheaf/vfs"
@@ -21,6 +22,18 @@ func (u *Union) away() volset {
 func isAway(err error) bool {
 	_, away := errors.AsType[*volume.AwayError](err)
 	return away
+}
+
+// waitsFor reports whether err says that a volume is away, so that who waits for its coming is told of that. One that refuses
+// calls because it has too many is there and does not come.
+func (u *Union) waitsFor(err error) bool {
+	away, ok := errors.AsType[*volume.AwayError](err)
+	if !ok {
+		return false
+	}
+	m := u.members()
+	i := slices.IndexFunc(m.vols, func(v *vol) bool { return v.name == away.Volume })
+	return i < 0 || !m.online.has(m.vols[i].i)
 }
 
 // knownOf are the volumes whose copies of d have all their names in d's table. Needs d.mu.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"sheaf/vfs"
 	"sheaf/vfs/volume"
@@ -133,5 +135,60 @@ func TestReplacedStaysGone(t *testing.T) {
 	}
 	if len(s.u.pending.decided) != 0 {
 		t.Errorf("%d are remembered", len(s.u.pending.decided))
+	}
+}
+
+// TestRenameOnBusyVolume lets volumes refuse operations of a rename because they have too many, though they are there: what it leaves
+// is seen to without their going and coming.
+func TestRenameOnBusyVolume(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		op    volume.Op
+		first int32 // operation that is refused; the next one is, too
+		want  []string
+	}{
+		{"what was replaced cannot be deleted", volume.OpUnlink, 1, []string{"b"}},
+		{"what was set aside cannot be put back", volume.OpRename, 3, []string{"a", "b"}}, // after its record, and it
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newAwayShare(t, 2)
+			var on atomic.Bool
+			var n atomic.Int32
+			s.wrapped = func(v volume.Volume) volume.Volume {
+				return hook.New(v, func(_ context.Context, op volume.Op, next func() error) error {
+					if on.Load() && op == c.op {
+						if i := n.Add(1); i == c.first || i == c.first+1 {
+							state := volume.State{Health: volume.Slow, Reason: "it has too many calls", Since: time.Now(), Attached: 1}
+							return &volume.AwayError{Op: op.String(), Volume: v.Name(), State: state, Status: vfs.Jukebox}
+						}
+					}
+					return next()
+				})
+			}
+			s.open(t)
+			root := s.root(t)
+			s.onVolume(t, 0)
+			s.mk(t, root, "a", vfs.Regular)
+			s.onVolume(t, 1)
+			s.mk(t, root, "b", vfs.Regular)
+			s.anywhere(t)
+			on.Store(true)
+			_, _, err := s.u.Rename(t.Context(), who, root, vfs.MustName("a"), root, vfs.MustName("b"))
+			if st := vfs.StatusOf(err); err != nil && st != vfs.IO && st != vfs.Jukebox {
+				t.Errorf("the rename: %v", err)
+			}
+			if n.Load() < c.first {
+				t.Fatalf("there were %d operations", n.Load())
+			}
+			eventually(t, "the record is finished", func() bool {
+				there := 0
+				err := s.u.members().vols[1].eachPrivate(t.Context(), displacedName, func(vfs.Name, []byte) { there++ })
+				return err == nil && there == 0 && s.u.pending.n.Load() == 0
+			})
+			names := s.list(t, root)
+			if slices.Sort(names); !slices.Equal(names, c.want) {
+				t.Errorf("there are %s, want %s", strings.Join(names, " "), strings.Join(c.want, " "))
+			}
+		})
 	}
 }

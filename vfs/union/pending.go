@@ -222,7 +222,7 @@ func (u *Union) recoverRecord(ctx context.Context, r *leftover) error {
 	u.pending.mu.Lock()
 	r.why = err
 	u.pending.mu.Unlock()
-	if isAway(err) {
+	if u.waitsFor(err) {
 		u.log.Warn("what was cut off waits for a volume", "op", op, "volume", r.v.name, "record", r.name.String(), "err", err)
 		return nil
 	}
@@ -246,7 +246,7 @@ func (u *Union) tryRecord(ctx context.Context, r *leftover) error {
 func (u *Union) leaveRecord(v *vol, kind, id vfs.Name, b []byte, err error) {
 	r := &leftover{v: v, kind: kind, name: jsonName(id), body: b, dirs: recordDirs(b), why: err}
 	u.addRecord(r)
-	if isAway(err) {
+	if u.waitsFor(err) {
 		u.log.Warn("a rename was cut off; it is finished when the volume is there again", "op", "rename", "volume", v.name, "record", r.name.String(), "err", err)
 		return
 	}

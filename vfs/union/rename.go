@@ -511,7 +511,7 @@ func (u *Union) moveObject(ctx context.Context, r *renaming, target place) error
 	if err = x.drop(ctx, u); err != nil { // it is decided; what was set aside goes when the volume comes, or is better
 		u.pending.decide(x.vol, x.id)
 		u.log.Warn("what a rename has replaced is left on its volume for now", "op", "rename", "volume", x.vol.name, "err", err)
-		if !isAway(err) {
+		if !u.waitsFor(err) {
 			u.dropLater(x)
 		}
 	}
@@ -552,7 +552,7 @@ func (u *Union) dropLater(x *displaced) {
 			if err == nil {
 				u.pending.dropped(x.vol, x.id)
 			}
-			if err == nil || isAway(err) {
+			if err == nil || u.waitsFor(err) {
 				return
 			}
 		}
