@@ -514,3 +514,28 @@ func (x *awayTree) awaitStalled(t *testing.T, d time.Duration) {
 		}
 	}
 }
+
+// TestRemovedNameIsNotFree removes a name in a directory of which it is not known what a volume that is away has in it: that may
+// have the name, too, so it is neither absent nor free.
+func TestRemovedNameIsNotFree(t *testing.T) {
+	s := newAwayShare(t, 2)
+	for _, name := range []string{"removed", "moved"} {
+		plant(t, s.mems[0].Root(), name, vfs.Regular)
+		plant(t, s.mems[1].Root(), name, vfs.Regular)
+	}
+	s.open(t, 1)
+	root := s.root(t)
+	_, err := s.u.Remove(t.Context(), who, root, n("removed"))
+	must(t, err)
+	if _, _, err := s.u.Rename(t.Context(), who, root, n("moved"), root, n("removed")); !isRefusal(err) {
+		t.Errorf("a rename to the name: %v", err)
+	}
+	if _, _, err := s.u.Lookup(t.Context(), who, root, n("removed")); !isRefusal(err) {
+		t.Errorf("look it up: %v", err)
+	}
+	if _, _, err := s.u.Make(t.Context(), who, root, n("removed"), &vfs.How{Type: vfs.Regular}); !isRefusal(err) {
+		t.Errorf("make it: %v", err)
+	}
+	s.put(t, 1)
+	s.look(t, root, "removed", vfs.OK)
+}

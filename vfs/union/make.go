@@ -617,7 +617,9 @@ func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
 	if d.changing {
 		at = min(at, d.changesAt)
 	}
-	u.miss(d, name, at)
+	if u.away() == 0 { // one that is away may have the name, too: it was not asked
+		u.miss(d, name, at)
+	}
 	if d.names == nil {
 		return 0
 	}
