@@ -17,6 +17,9 @@ type below struct{ call *call }
 // maxEntries is how many entries below.readdir gives at once.
 const maxEntries = 10_000
 
+// entrySize is about what one of them takes, in bytes.
+const entrySize = 128
+
 func (*below) String() string        { return "below" }
 func (*below) Type() string          { return "below" }
 func (*below) Freeze()               {}
@@ -37,7 +40,7 @@ func (b *below) Attr(name string) (starlark.Value, error) {
 		return nil, nil
 	}
 	c := b.call
-	return starlark.NewBuiltin(name, func(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return starlark.NewBuiltin(name, func(t *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		switch {
 		case c.c == nil:
 			return nil, errOver
@@ -48,7 +51,7 @@ func (b *below) Attr(name string) (starlark.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		return r, nil
+		return r, charge(t, func(int64) int64 { return entrySize * int64(max(starlark.Len(r.entries), 0)) })
 	}), nil
 }
 

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -23,12 +24,14 @@ const (
 // guardedOps are the operators that charge, by what their functions are called.
 var guardedOps = map[syntax.Token]string{ //nolint:exhaustive // the others build nothing large
 	syntax.PLUS: "*add", syntax.STAR: "*multiply", syntax.PERCENT: "*format", syntax.LTLT: "*shift", syntax.PIPE: "*union", syntax.CIRCUMFLEX: "*difference",
+	syntax.MINUS: "*subtract", syntax.AMP: "*intersection", // of sets
 }
 
 // plainOps are the operators of augmented assignments.
 var plainOps = map[syntax.Token]syntax.Token{ //nolint:exhaustive // the others build nothing large
 	syntax.PLUS_EQ: syntax.PLUS, syntax.STAR_EQ: syntax.STAR, syntax.PERCENT_EQ: syntax.PERCENT,
 	syntax.LTLT_EQ: syntax.LTLT, syntax.PIPE_EQ: syntax.PIPE, syntax.CIRCUMFLEX_EQ: syntax.CIRCUMFLEX,
+	syntax.MINUS_EQ: syntax.MINUS, syntax.AMP_EQ: syntax.AMP,
 }
 
 // guardedMethods are the methods of Starlark's own types that charge, with what they may build.
@@ -37,6 +40,7 @@ var guardedMethods = map[string]func(recv starlark.Value, args starlark.Tuple, k
 	"extend": argsSize, "update": argsSize, "union": bothSize, "intersection": bothSize, "difference": bothSize, "symmetric_difference": bothSize,
 	"split": linearSize, "rsplit": linearSize, "splitlines": linearSize, "upper": linearSize, "lower": linearSize,
 	"title": linearSize, "capitalize": linearSize, "keys": linearSize, "values": linearSize, "items": linearSize,
+	"data":  nil, // of our own calls and results
 	"elems": linearSize, "codepoints": linearSize, "elem_ords": linearSize, "codepoint_ords": linearSize,
 }
 
@@ -74,13 +78,16 @@ var guarded = func() starlark.StringDict {
 	return all
 }()
 
+// errMemory ends the messages of charge.
+var errMemory = errors.New("(memory)")
+
 // charge takes what size says from the memory of the run, and is an error if that is not enough. size may stop at its
 // limit.
 func charge(t *starlark.Thread, size func(limit int64) int64) error {
 	r := t.Local(runnerKey).(*runner)
 	n := size(r.memory)
 	if n > r.memory {
-		return fmt.Errorf("more than %d bytes would be built in one run (memory)", r.script.opts.Memory)
+		return fmt.Errorf("more than %d bytes would be built in one run %w", r.script.opts.Memory, errMemory)
 	}
 	r.memory -= n
 	return nil
@@ -126,8 +133,8 @@ func callRange(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwa
 
 func callGetattr(t *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if len(args) >= 2 {
-		if name, ok := args[1].(starlark.String); ok && guardedMethods[string(name)] != nil {
-			if v, err := callMethod(t, b, args[:2], nil); err == nil || len(args) == 2 {
+		if name, ok := args[1].(starlark.String); ok && isGuarded(string(name)) {
+			if v, err := callMethod(t, b, args[:2], nil); err == nil || len(args) == 2 || errors.Is(err, errMemory) {
 				return v, err
 			}
 		}
@@ -135,8 +142,13 @@ func callGetattr(t *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, k
 	return starlark.Universe["getattr"].(*starlark.Builtin).CallInternal(t, args, kwargs)
 }
 
+func isGuarded(name string) bool {
+	_, ok := guardedMethods[name]
+	return ok
+}
+
 // callMethod is x.name for a name of guardedMethods.
-func callMethod(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
+func callMethod(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
 	x, name := args[0], string(args[1].(starlark.String))
 	has, ok := x.(starlark.HasAttrs)
 	if !ok {
@@ -148,7 +160,7 @@ func callMethod(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ 
 	}
 	original, ok := v.(*starlark.Builtin)
 	if !ok || original.Receiver() == nil { // one of our own values
-		return v, nil
+		return v, charge(t, func(limit int64) int64 { return copySize(v, limit) })
 	}
 	size := guardedMethods[name]
 	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {

@@ -57,7 +57,7 @@ func (w *rewriter) assign(s *syntax.AssignStmt) {
 	w.expr(&s.RHS)
 	op, augmented := plainOps[s.Op]
 	switch {
-	case !augmented || op == syntax.PLUS && isNumber(s.RHS):
+	case !augmented || sums(op) && isNumber(s.RHS):
 	case op == syntax.PLUS || op == syntax.PIPE:
 		s.RHS = invoke(guardGrow, s.OpPos, s.RHS)
 	default:
@@ -137,7 +137,7 @@ func (w *rewriter) expr(e *syntax.Expr) {
 		w.list(x.List)
 	case *syntax.DotExpr:
 		w.expr(&x.X)
-		if guardedMethods[x.Name.Name] != nil {
+		if isGuarded(x.Name.Name) {
 			name := &syntax.Literal{Token: syntax.STRING, TokenPos: x.Name.NamePos, Value: x.Name.Name}
 			*e = invoke(guardMethod, x.Name.NamePos, x.X, name)
 		}
@@ -158,6 +158,9 @@ func (w *rewriter) expr(e *syntax.Expr) {
 	case *syntax.UnaryExpr:
 		if x.X != nil { // the bare * of parameters has none
 			w.expr(&x.X)
+		}
+		if x.Op == syntax.STAR || x.Op == syntax.STARSTAR { // of a call's arguments, which are copied
+			x.X = invoke(guardGrow, x.OpPos, x.X)
 		}
 	case *syntax.Ident, *syntax.Literal:
 	}
@@ -199,8 +202,10 @@ func (w *rewriter) slice(x *syntax.SliceExpr) {
 
 // harmless reports whether x cannot build anything large: a sum with a number that is written in the text.
 func harmless(x *syntax.BinaryExpr) bool {
-	return x.Op == syntax.PLUS && (isNumber(x.X) || isNumber(x.Y))
+	return sums(x.Op) && (isNumber(x.X) || isNumber(x.Y))
 }
+
+func sums(op syntax.Token) bool { return op == syntax.PLUS || op == syntax.MINUS }
 
 func isNumber(e syntax.Expr) bool {
 	l, ok := e.(*syntax.Literal)

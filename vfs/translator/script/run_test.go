@@ -540,6 +540,10 @@ func TestLimits(t *testing.T) {
 		"copies":       {"x = list(range(1000000))\n", "(memory)", Options{}},
 		"sets":         {"x = set(range(100000))\n  for i in range(1000):\n    y = x | x\n", "(memory)", Options{}},
 		"slices":       {"x = list(range(100000))\n  for i in range(1000):\n    y = x[:]\n", "(memory)", Options{}},
+		"sets &":       {"x = set(range(100000))\n  for i in range(1000):\n    y = x & x\n", "(memory)", Options{}},
+		"sets -":       {"x = set(range(100000))\n  z = set()\n  for i in range(1000):\n    y = x - z\n", "(memory)", Options{}},
+		"sets -=":      {"x = set(range(100000))\n  z = set()\n  for i in range(1000):\n    x -= z\n", "(memory)", Options{}},
+		"arguments":    {"x = list(range(50000))\n  f = lambda *a: a\n  for i in range(1000):\n    y = f(*x)\n", "(memory)", Options{}},
 		"held":         {"for i in range(100):\n    t.hold(call, i)\n", "cannot hold more than 64 keys", Options{}},
 		"long key":     {"t.get('x' * 5000)\n", "a key is longer than 4096 bytes", Options{}},
 		"long value":   {"t.set(1, 'x' * 100000)\n", "a value is longer than 65536 bytes", Options{}},
@@ -599,4 +603,29 @@ func TestReports(t *testing.T) {
 			t.Errorf("%v faults, want 101", n)
 		}
 	})
+}
+
+// TestMemoryOfCalls: what a call brings with it, and what is asked below, counts as what a function builds.
+func TestMemoryOfCalls(t *testing.T) {
+	for verb, exprs := range map[string][]string{"write": {"call.data", "getattr(call, 'data', None)"}, "readdir": {"call.below.readdir(call.dir)"}} {
+		for _, expr := range exprs {
+			t.Run(expr, func(t *testing.T) {
+				s := newShare(t, Options{Memory: 1 << 20, Source: []byte("def " + verb + "(call):\n  for i in range(1000):\n    x = " + expr + "\n")})
+				var n vfs.Node
+				for i := range 10 {
+					a, _, err := s.fs.Make(t.Context(), ann, s.root, vfs.MustName(fmt.Sprint("f", i)), &vfs.How{Type: vfs.Regular})
+					s.want(err, vfs.OK)
+					n = a.Node
+				}
+				_, _, err := s.fs.Write(t.Context(), ann, n, make([]byte, 64<<10), 0, vfs.FileSync)
+				if verb == "readdir" {
+					_, _, err = s.fs.ReadDir(t.Context(), ann, s.root, 0, false, func(*vfs.DirEntry) bool { return true })
+				}
+				s.want(err, vfs.ServerFault)
+				if !strings.Contains(s.log.String(), "(memory)") {
+					t.Errorf("the log: %s", s.log)
+				}
+			})
+		}
+	}
 }
