@@ -93,9 +93,9 @@ func (o *Options) Prefixes(key string) []netip.Prefix {
 	return all
 }
 
-// Contain reports whether a is in one of all.
+// Contain reports whether a is in one of all. Its zone, which a link-local address has, does not count.
 func Contain(all []netip.Prefix, a netip.Addr) bool {
-	a = a.Unmap()
+	a = a.Unmap().WithZone("")
 	for _, p := range all {
 		if p.Contains(a) {
 			return true

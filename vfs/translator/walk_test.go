@@ -66,9 +66,9 @@ func (*ring) Parents(_ context.Context, n vfs.Node, each func(vfs.Node, vfs.Name
 
 // TestPrefixesAndIDs reads lists of clients and users.
 func TestPrefixesAndIDs(t *testing.T) {
-	o := newOptions("", map[string]any{"c": []any{"192.0.2.7", "2001:db8::1/32", "::ffff:198.51.100.1"}, "u": []any{0, 7}, "one": 5, "bad": []any{"x", "1.2.3.4/40"}, "worse": []any{-1, "x", 1 << 33}})
+	o := newOptions("", map[string]any{"c": []any{"192.0.2.7", "2001:db8::1/32", "::ffff:198.51.100.1", "fe80::/10"}, "u": []any{0, 7}, "one": 5, "bad": []any{"x", "1.2.3.4/40"}, "worse": []any{-1, "x", 1 << 33}})
 	all := o.Prefixes("c")
-	for a, want := range map[string]bool{"192.0.2.7": true, "::ffff:192.0.2.7": true, "192.0.2.8": false, "2001:db8:5::": true, "198.51.100.1": true} {
+	for a, want := range map[string]bool{"192.0.2.7": true, "::ffff:192.0.2.7": true, "192.0.2.8": false, "2001:db8:5::": true, "fe80::1%eth0": true, "198.51.100.1": true} {
 		if Contain(all, netip.MustParseAddr(a)) != want {
 			t.Errorf("%s: not %v", a, want)
 		}

@@ -19,6 +19,9 @@ var Kind = translator.Kind{
 	Help: "Refuses every change with ROFS, and takes the right to change from the answers of ACCESS. clients: only for these addresses and networks; without it for everybody.",
 	New: func(o *translator.Options) translator.Build {
 		clients, some := o.Prefixes("clients"), o.Has("clients")
+		if some && len(clients) == 0 && o.Err() == nil {
+			o.Fail("clients", "is empty; leave it out for everybody")
+		}
 		return func(_ context.Context, env translator.Env) (translator.Layer, error) {
 			l := &layer{clients: clients, all: !some}
 			return translator.Layer{FS: translator.Around(env.Below, l.hook)}, nil

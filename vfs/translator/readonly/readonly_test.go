@@ -86,7 +86,7 @@ func TestReadOnly(t *testing.T) {
 
 // TestBadOptions are refused.
 func TestBadOptions(t *testing.T) {
-	for _, options := range []map[string]any{{"clients": "x"}, {"client": "192.0.2.1"}} {
+	for _, options := range []map[string]any{{"clients": "x"}, {"client": "192.0.2.1"}, {"clients": []any{}}} {
 		if err := translator.Check([]translator.Kind{Kind}, []translator.Spec{{Kind: "readonly", Options: options}}); err == nil {
 			t.Errorf("%v is taken", options)
 		}
