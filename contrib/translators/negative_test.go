@@ -243,10 +243,10 @@ func TestNegativeBounded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := s.count("script_table_entries", "absent"); n > 50 || n < 40 {
+	if n := s.count("table_entries", "absent"); n > 50 || n < 40 {
 		t.Errorf("%v absences are kept, want about 50", n)
 	}
-	if n := s.count("script_table_evicted_total", "absent"); n < 1000 {
+	if n := s.count("table_evicted_total", "absent"); n < 1000 {
 		t.Errorf("%v were evicted", n)
 	}
 }

@@ -68,11 +68,11 @@ func TestPage(t *testing.T) {
 	})
 	s := newShare(t, dir+"/token.star", nil)
 	_, _ = s.lookup(ann, s.root, "f")
-	if n := s.count("script_table_entries", "t"); n != 1 {
+	if n := s.count("table_entries", "t"); n != 1 {
 		t.Errorf("%v entries, want 1", n)
 	}
 	s.put(ann, s.root, "f")
-	if n := s.count("script_table_entries", "t"); n != 0 {
+	if n := s.count("table_entries", "t"); n != 0 {
 		t.Errorf("%v entries after create, want none", n)
 	}
 }

@@ -94,7 +94,7 @@ func newShare(t *testing.T, file string, options map[string]any) *share {
 	fs, closed := s.s.Over(s.below)
 	t.Cleanup(closed)
 	t.Cleanup(func() {
-		if n := s.count("script_faults_total", ""); n != 0 {
+		if n := s.count("faults_total", ""); n != 0 {
 			t.Errorf("%v faults:\n%s", n, s.log)
 		}
 	})
@@ -119,7 +119,7 @@ func (s *share) count(name, label string) float64 {
 	return 0
 }
 
-func (s *share) counter(name string) float64 { return s.count("script_count_total", name) }
+func (s *share) counter(name string) float64 { return s.count("count_total", name) }
 
 func (s *share) lookup(w *vfs.Who, dir vfs.Node, name string) (vfs.Attr, vfs.Status) {
 	a, _, err := s.fs.Lookup(s.Context(), w, dir, vfs.MustName(name))

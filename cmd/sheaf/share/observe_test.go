@@ -45,7 +45,11 @@ func measured(t *testing.T, change func(*Config)) (*Share, Config) {
 	t.Helper()
 	c := shareConfig(t, tempDir(t), "a", "b")
 	c.MetricsListen = "127.0.0.1:0"
-	c.Translators = []translator.Spec{{Kind: "metrics"}, {Kind: "metrics", Name: "inner"}}
+	file := filepath.Join(t.TempDir(), "n.star")
+	if err := os.WriteFile(file, []byte("n = counter('n')\ndef lookup(call):\n  n.add()\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Translators = []translator.Spec{{Kind: "metrics"}, {Kind: "script", Options: map[string]any{"file": file}}, {Kind: "metrics", Name: "inner"}}
 	if change != nil {
 		change(&c)
 	}
@@ -88,6 +92,7 @@ func TestMetrics(t *testing.T) {
 			`sheaf_call_duration_seconds_count{export="",translator="metrics",verb="make"} 1`,
 			`sheaf_call_errors_total{export="",status="noent",translator="inner",verb="lookup"} 1`,
 			`sheaf_call_written_bytes_total{export="",translator="inner"} 5`,
+			`sheaf_script_count_total{counter="n",translator="script"} 1`,
 			`go_goroutines `,
 		} {
 			if !strings.Contains(text, "\n"+want) {

@@ -47,7 +47,7 @@ func TestKind(t *testing.T) {
 	counted := func() (n float64) {
 		fs.Counts(func(_, _ string, counts []translator.Count) {
 			for _, c := range counts {
-				if c.Name == "script_count_total" && c.Labels["counter"] == "n" {
+				if c.Name == "count_total" && c.Labels["counter"] == "n" {
 					n = c.Value
 				}
 			}

@@ -52,7 +52,7 @@ func TestVerbs(t *testing.T) {
 			t.Errorf("%s is not in the log:\n%s", want, log)
 		}
 	}
-	if n := s.count("script_faults_total", ""); n != 0 {
+	if n := s.count("faults_total", ""); n != 0 {
 		t.Errorf("%v faults", n)
 	}
 }
@@ -138,7 +138,7 @@ func TestAnswers(t *testing.T) {
 			if (c.want == vfs.OK) != !a.Node.IsZero() {
 				t.Errorf("%v with attributes %+v", err, a)
 			}
-			if n := s.count("script_faults_total", ""); n != 0 {
+			if n := s.count("faults_total", ""); n != 0 {
 				t.Errorf("%v faults: %s", n, s.log)
 			}
 		})
@@ -175,7 +175,7 @@ def read_done(call, result):
 	if n, eof, a, err := s.fs.Read(ctx, ann, f, buf, 0); err != nil || string(buf[:n]) != "TEXT" || !eof || a.Node.ID != f.ID {
 		t.Errorf("read: %q, %v, %v", buf[:n], eof, err)
 	}
-	if n := s.count("script_faults_total", ""); n != 0 {
+	if n := s.count("faults_total", ""); n != 0 {
 		t.Errorf("%v faults: %s", n, s.log)
 	}
 }
@@ -219,7 +219,7 @@ func TestWrong(t *testing.T) {
 						t.Error("the error would be logged once more above")
 					}
 				}
-				if n := s.count("script_faults_total", ""); n != 1 {
+				if n := s.count("faults_total", ""); n != 1 {
 					t.Errorf("%v faults, want 1", n)
 				}
 				if log := strings.ReplaceAll(s.log.String(), `\"`, `"`); !strings.Contains(log, c.want) {
@@ -270,7 +270,7 @@ def remove_done(call, result):
 			t.Errorf("%s is not in the log:\n%s", want, s.log)
 		}
 	}
-	if n := s.count("script_refused_total", ""); n != 1 {
+	if n := s.count("refused_total", ""); n != 1 {
 		t.Errorf("%v calls refused, want 1", n)
 	}
 }
@@ -406,7 +406,7 @@ func TestNoWait(t *testing.T) {
 	hasty := &vfs.Who{NoWait: true}
 	_, _, err := s.fs.Lookup(t.Context(), hasty, s.root, vfs.MustName("f"))
 	s.want(err, vfs.Again)
-	if n := s.count("script_count_total", "n"); n != 0 {
+	if n := s.count("count_total", "n"); n != 0 {
 		t.Errorf("the function ran %v times", n)
 	}
 	if _, err := s.fs.GetAttr(t.Context(), hasty, s.root); err != nil {
@@ -445,11 +445,11 @@ def forget(event):
 	} {
 		fill()
 		s.model.Announce(c.e)
-		if n := s.count("script_table_entries", "t"); n != float64(c.left) {
+		if n := s.count("table_entries", "t"); n != float64(c.left) {
 			t.Errorf("%+v left %v entries, want %v", c.e, n, c.left)
 		}
 	}
-	if n := s.count("script_faults_total", ""); n != 1 || !strings.Contains(s.log.String(), `"kind":"volume","name":"None","volume":"a"`) {
+	if n := s.count("faults_total", ""); n != 1 || !strings.Contains(s.log.String(), `"kind":"volume","name":"None","volume":"a"`) {
 		t.Errorf("%v faults: %s", n, s.log)
 	}
 }
@@ -459,7 +459,7 @@ func TestInstances(t *testing.T) {
 	source := "n = counter('n')\nt = table()\ndef lookup(call):\n  n.add()\n  t.set(call.name, 1)\n"
 	a, b := shareOf(t, source), shareOf(t, source)
 	_, _ = a.lookup("x")
-	if a.count("script_count_total", "n") != 1 || a.count("script_table_entries", "t") != 1 || b.count("script_count_total", "n") != 0 || b.count("script_table_entries", "t") != 0 {
+	if a.count("count_total", "n") != 1 || a.count("table_entries", "t") != 1 || b.count("count_total", "n") != 0 || b.count("table_entries", "t") != 0 {
 		t.Error("the instances share their state")
 	}
 }
@@ -491,7 +491,7 @@ def lookup_done(call, result):
 		})
 	}
 	wg.Wait()
-	if n := s.count("script_count_total", "calls"); n != callers*each {
+	if n := s.count("count_total", "calls"); n != callers*each {
 		t.Errorf("%v calls counted, want %v", n, callers*each)
 	}
 	for _, tab := range s.s.tables {
@@ -599,7 +599,7 @@ func TestReports(t *testing.T) {
 		if !strings.Contains(s.log.String(), `"unreported":95`) {
 			t.Errorf("what was left out is not said:\n%s", s.log)
 		}
-		if n := s.count("script_faults_total", ""); n != 101 {
+		if n := s.count("faults_total", ""); n != 101 {
 			t.Errorf("%v faults, want 101", n)
 		}
 	})

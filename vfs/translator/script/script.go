@@ -175,15 +175,15 @@ func (s *Script) Counts() []translator.Count {
 		}
 		return c
 	}
-	const runs, what = "script_functions_total", "Functions that were run, before the call was made below or after."
+	const runs, what = "functions_total", "Functions that were run, before the call was made below or after."
 	out := []translator.Count{
 		total(runs, what, "direction", "down", s.calls[down].Load()),
 		total(runs, what, "direction", "up", s.calls[up].Load()),
-		total("script_refused_total", "Calls that a function answered with an error instead of making them.", "", "", s.calls[refusals].Load()),
-		total("script_faults_total", "Functions that failed.", "", "", s.calls[faults].Load()),
+		total("refused_total", "Calls that a function answered with an error instead of making them.", "", "", s.calls[refusals].Load()),
+		total("faults_total", "Functions that failed.", "", "", s.calls[faults].Load()),
 	}
 	for _, c := range s.counters {
-		out = append(out, total("script_count_total", "What the script's counters say.", "counter", c.name, c.value.Load()))
+		out = append(out, total("count_total", "What the script's counters say.", "counter", c.name, c.value.Load()))
 	}
 	for _, t := range s.tables {
 		for _, n := range []struct {
@@ -198,7 +198,7 @@ func (s *Script) Counts() []translator.Count {
 			{"entries", "Entries of a table.", uint64(t.count.Load())},
 			{"bytes", "What a table takes, about.", uint64(t.bytes.Load())},
 		} {
-			c := total("script_table_"+n.name, n.help, "table", t.name, n.value)
+			c := total("table_"+n.name, n.help, "table", t.name, n.value)
 			c.Gauge = !strings.HasSuffix(n.name, "_total")
 			out = append(out, c)
 		}
