@@ -165,11 +165,11 @@ func (u *Union) takeTurn(ctx context.Context, v *vol) error {
 	if err != nil {
 		return err
 	}
-	if u.keeps() && u.opened.Load() && signed && t != v.signed && !u.opt.Index.Knows(t) {
+	if u.keeps() && u.opened.Load() && signed && (t != v.signed || t == meta.Turn{}) && !u.opt.Index.Knows(t) {
+		u.distrustAway() // first: rows that are written of what memory knows, while the index is told, are believed
 		if err := u.distrustIndex(v, t); err != nil {
 			return err
 		}
-		u.distrustAway()
 	}
 	own := u.turn()
 	if v.can().ReadOnly || signed && t == own {

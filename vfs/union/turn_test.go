@@ -3,9 +3,12 @@ package union
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sheaf/meta"
@@ -196,6 +199,9 @@ func comesFromAnother(t *testing.T, listed bool) {
 	if !listed {
 		s.opt.Lookups = LookupNames
 	}
+	heard := &hearsOfAnother{Handler: slog.DiscardHandler}
+	heard.f.Store(func() {})
+	s.opt.Log = slog.New(heard)
 	s.reopen(t, 1, 2)
 	d = s.path(t, "d").Node
 	s.look(t, d, "nowhere", vfs.NoEnt) // who could know
@@ -204,7 +210,12 @@ func comesFromAnother(t *testing.T, listed bool) {
 			t.Fatalf("the share has %q", got)
 		}
 	}
+	heard.f.Store(func() { s.claimsNothing(t, d, 2) }) // rows that are written while the index is told would be believed
 	s.put(t, 1)
+	heard.f.Store(func() {})
+	if !heard.some.Load() {
+		t.Error("nothing is said of the other")
+	}
 	s.look(t, d, "one", vfs.OK)
 	s.look(t, d, "nowhere", vfs.Jukebox)
 	if _, _, err := s.u.ReadDir(t.Context(), who, d, 0, true, func(*vfs.DirEntry) bool { return true }); !isRefusal(err) {
@@ -216,6 +227,41 @@ func comesFromAnother(t *testing.T, listed bool) {
 	s.look(t, s.path(t, "d").Node, "nowhere", vfs.Jukebox)
 	s.put(t, 2)
 	s.look(t, s.path(t, "d").Node, "two", vfs.NoEnt)
+}
+
+// hearsOfAnother calls f when it is said that another served the share, right before the index is told.
+type hearsOfAnother struct {
+	slog.Handler
+	f    atomic.Value // func()
+	some atomic.Bool
+}
+
+func (*hearsOfAnother) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *hearsOfAnother) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "served with another") {
+		h.some.Store(true)
+		h.f.Load().(func())()
+	}
+	return nil
+}
+
+// TestComesCutOff: a volume that comes for the first time with a signature that was cut off may have been another's.
+func TestComesCutOff(t *testing.T) {
+	s := newAwayShare(t, 3)
+	s.newIndex(t)
+	s.open(t)
+	s.onVolume(t, 0)
+	d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+	s.onVolume(t, 2)
+	s.mk(t, d, "two", vfs.Regular)
+	s.anywhere(t)
+	must(t, s.u.walks.walk(t.Context(), "test", walkOptions{}))
+	s.write(t, 1, `{"volume":"`)
+	s.reopen(t, 1, 2)
+	s.look(t, s.path(t, "d").Node, "nowhere", vfs.NoEnt)
+	s.put(t, 1)
+	s.look(t, d, "nowhere", vfs.Jukebox)
 }
 
 // claimsNothing wants that the rows of d would not call the names on volume v complete, if memory did not have them.
