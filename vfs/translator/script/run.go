@@ -93,7 +93,8 @@ type failure struct {
 }
 
 func (f *failure) Error() string {
-	return fmt.Sprintf("script %q: %s: %s: %v", f.script, f.at, f.function, f.err)
+	// What the interpreter says may quote a value of the script.
+	return fmt.Sprintf("script %q: %s: %s: %s", f.script, f.at, f.function, cut(f.err.Error()))
 }
 func (f *failure) Unwrap() error { return f.err }
 

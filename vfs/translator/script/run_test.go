@@ -629,3 +629,13 @@ func TestMemoryOfCalls(t *testing.T) {
 		}
 	}
 }
+
+// TestLongError: an error that quotes a large value does not fill the log.
+func TestLongError(t *testing.T) {
+	s := shareOf(t, "def lookup(call):\n  {}['x' * 1000000]\n")
+	_, err := s.lookup("x")
+	s.want(err, vfs.ServerFault)
+	if n := len(s.log.String()); n > 4*maxLogText {
+		t.Errorf("%d bytes of log for one failure", n)
+	}
+}
