@@ -299,7 +299,7 @@ func (u *Union) writeAbsences(dir vfs.NodeID, names []absentName, proof uint64) 
 // recallAbsence is whether the index says that name was absent from d while all copies had the versions that they have, which this
 // process saw within what may be told. It is remembered then. The caller holds a lease on d.
 func (u *Union) recallAbsence(d *node, name vfs.Name) bool {
-	if !u.keeps() || u.away() != 0 || loserLike(name) {
+	if !u.keeps() || u.away() != 0 || loserLike(name) || u.unsought(d) {
 		return false
 	}
 	d.mu.Lock()

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -47,12 +48,30 @@ func (b *below) Attr(name string) (starlark.Value, error) {
 		case c.noBelow:
 			return nil, errors.New("nothing can be asked below in readdir_entry: the listing is under way")
 		}
-		r, err := m(c, fn, args, kwargs)
+		r, err := askBelow(t, c, m, fn, args, kwargs)
 		if err != nil {
 			return nil, err
 		}
 		return r, charge(t, func(int64) int64 { return entrySize * int64(max(starlark.Len(r.entries), 0)) })
 	}), nil
+}
+
+// errLate ends a function whose deadline came while it asked below. The caller is told to come again, as if he had
+// asked there himself: a disk that spins up is no fault of the script.
+var errLate = errors.New("what it asked below took longer than the deadline")
+
+// askBelow is m within the deadline of the function that runs.
+func askBelow(t *starlark.Thread, c *call, m belowMethod, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (*result, error) {
+	whole := c.ctx
+	ctx, cancel := context.WithDeadline(whole, t.Local(runnerKey).(*runner).deadline())
+	defer cancel()
+	c.ctx = ctx //nolint:fatcontext // for this question alone
+	r, err := m(c, fn, args, kwargs)
+	c.ctx = whole
+	if err == nil && ctx.Err() != nil && whole.Err() == nil {
+		return nil, errLate
+	}
+	return r, err
 }
 
 // AttrNames implements starlark.HasAttrs.

@@ -52,6 +52,9 @@ var guardedCalls = map[string]func(v starlark.Value, limit int64) int64{
 	"str": textSize, "repr": textSize, "print": textSize, "fail": textSize,
 }
 
+// walks are the functions of Starlark that look at all of what they are given and build nothing: the interpreter counts one step.
+var walks = []string{"all", "any", "max", "min"}
+
 // maxRange is how many numbers range(…) may give.
 const maxRange = 1_000_000
 
@@ -71,6 +74,9 @@ var guarded = func() starlark.StringDict {
 			}
 			return starlark.Binary(op, args[0], args[1])
 		})
+	}
+	for _, name := range walks {
+		all[name] = countWalk(name, starlark.Universe[name].(*starlark.Builtin))
 	}
 	for name, size := range guardedCalls {
 		all[name] = guardCall(name, starlark.Universe[name].(*starlark.Builtin), size)
@@ -105,6 +111,16 @@ func guardCall(name string, original *starlark.Builtin, size func(starlark.Value
 		})
 		if err != nil {
 			return nil, err
+		}
+		return original.CallInternal(t, args, kwargs)
+	})
+}
+
+// countWalk counts a step for each element.
+func countWalk(name string, original *starlark.Builtin) *starlark.Builtin {
+	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		for _, a := range args {
+			t.Steps += uint64(max(starlark.Len(a), 0))
 		}
 		return original.CallInternal(t, args, kwargs)
 	})

@@ -252,12 +252,15 @@ func (r *runner) readDir(ctx context.Context, c *translator.Call, next translato
 	return r.up(h.up, c, err)
 }
 
-// fault counts and logs err, and gives the answer that goes with it: that nothing was said, with on-error
-// "pass", or SERVERFAULT.
+// fault counts and logs err, and gives the answer that goes with it: JUKEBOX if the file system below was too slow,
+// else that nothing was said, with on-error "pass", or SERVERFAULT.
 func (s *Script) fault(err error) (answered bool, answer error) {
 	s.calls[faults].Add(1)
 	s.report(err)
-	if s.opts.Pass {
+	switch {
+	case errors.Is(err, errLate):
+		return true, vfs.Jukebox
+	case s.opts.Pass:
 		return false, nil
 	}
 	return true, &vfs.Error{Status: vfs.ServerFault, Op: "run", Object: s.opts.Name, Err: err, Do: "correct the script, or set on-error: pass"}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -516,6 +517,7 @@ func TestLimits(t *testing.T) {
 	}{
 		"steps":        {loop, "more than 5000 steps (max-steps)", Options{MaxSteps: 5000}},
 		"deadline":     {loop, "longer than 20ms (deadline)", Options{MaxSteps: 1 << 60, Deadline: 20 * time.Millisecond}},
+		"walks":        {"x = range(1000000)\n  for i in x:\n    max(x)\n", "(max-steps)", Options{MaxSteps: 5_000_000, Deadline: time.Hour}},
 		"text":         {"'x' * (1 << 30)\n", "(memory)", Options{}},
 		"text, other":  {"(1 << 30) * 'x'\n", "(memory)", Options{}},
 		"list":         {"[0] * (1 << 28)\n", "(memory)", Options{}},
@@ -561,6 +563,39 @@ func TestLimits(t *testing.T) {
 			_, err = s.lookup("good")
 			s.want(err, vfs.Stale)
 		})
+	}
+}
+
+// stuck is a file system whose attributes come when nobody waits for them any more.
+type stuck struct {
+	vfs.FS
+	asked *atomic.Int32
+}
+
+func (f stuck) GetAttr(ctx context.Context, _ *vfs.Who, _ vfs.Node) (vfs.Attr, error) {
+	f.asked.Add(1)
+	<-ctx.Done()
+	return vfs.Attr{}, context.Cause(ctx)
+}
+
+// TestLateBelow: what is asked below counts, and the caller may come again.
+func TestLateBelow(t *testing.T) {
+	for _, pass := range []bool{false, true} {
+		s := newShare(t, Options{Deadline: 20 * time.Millisecond, Pass: pass, Source: []byte(`
+def lookup(call):
+    for i in range(10):
+        call.below.getattr(call.dir)
+`)})
+		var asked atomic.Int32
+		fs, _ := s.s.Over(stuck{s.model, &asked})
+		_, _, err := fs.Lookup(t.Context(), root, s.root, vfs.MustName("x"))
+		s.want(err, vfs.Jukebox)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times, want once", n)
+		}
+		if want := "took longer than the deadline"; !strings.Contains(s.log.String(), want) {
+			t.Errorf("%s is not in the log:\n%s", want, s.log)
+		}
 	}
 }
 

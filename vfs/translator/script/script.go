@@ -128,14 +128,18 @@ func (o *Options) source() ([]byte, error) {
 	if o.Source != nil {
 		return o.Source, tooLong(len(o.Source))
 	}
-	f, err := os.Open(o.File)
+	fi, err := os.Stat(o.File) // first: opening a fifo waits for who writes it
 	if err != nil {
 		return nil, errors.Unwrap(err) // the path is said by who asks
 	}
-	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return nil, errors.Join(err, errors.New("not a regular file"))
+	if !fi.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
 	}
+	f, err := os.Open(o.File)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, err
