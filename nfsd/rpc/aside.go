@@ -121,9 +121,6 @@ func (c *conn) turning(call *Call) bool { return call.proc.Busy != nil && c.crow
 // turnAway answers a call, of which nothing has begun, by its procedure's Busy.
 func (c *conn) turnAway(call *Call) {
 	c.s.turned.Add(1)
-	if call.entry != nil {
-		c.s.settle(call, nil, Drop)
-	}
 	if call.slot {
 		c.callDone()
 	}
@@ -135,6 +132,8 @@ func (c *conn) turnAway(call *Call) {
 	res := call.proc.Busy(call, c.out.b[at+replyHeader:at+replyHeader])
 	b = append(b[:at+replyHeader], res...) // onto itself
 	putAccepted(b[at:], call.XID, acceptSuccess, len(res))
+	call.noKeep = true // sent again, it may find room
+	c.s.settle(call, b[at:], Done)
 	c.emit(b)
 }
 

@@ -141,6 +141,8 @@ type Traffic struct {
 	Calls         uint64 `json:"calls"`           // answered since the start
 	Inline        uint64 `json:"inline"`          // of these, without a worker
 	InFlight      int64  `json:"in_flight"`       // calls that wait for a worker or run on one
+	Slow          int64  `json:"slow"`            // of these, set aside: they have run for long, as on a disk that hangs
+	TurnedAway    uint64 `json:"turned_away"`     // told to come again, because such calls crowd their connection
 	BytesInFlight int64  `json:"bytes_in_flight"` // bytes
 	Repeated      uint64 `json:"repeated"`        // answered from the reply cache
 	Refused       uint64 `json:"refused"`         // connections over the limit

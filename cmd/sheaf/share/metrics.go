@@ -92,6 +92,8 @@ func (c *shareCollector) front(m sink) {
 	m.counter("sheaf_nfs_calls_total", "Calls answered.", float64(t.Calls))
 	m.counter("sheaf_nfs_inline_calls_total", "Calls answered without a worker.", float64(t.Inline))
 	m.gauge("sheaf_nfs_calls_in_flight", "Calls that wait for a worker or run on one.", float64(t.InFlight))
+	m.gauge("sheaf_nfs_slow_calls", "Of these, calls set aside because they have run for long.", float64(t.Slow))
+	m.counter("sheaf_nfs_calls_turned_away_total", "Calls told to come again because slow ones crowd their connection.", float64(t.TurnedAway))
 	m.gauge("sheaf_nfs_in_flight_bytes", "Bytes of calls and replies in flight.", float64(t.BytesInFlight))
 	m.counter("sheaf_nfs_reply_cache_hits_total", "Repeated calls answered from the reply cache.", float64(t.Repeated))
 	for _, p := range c.s.engine.Procs() {

@@ -280,7 +280,7 @@ func (n native) Traffic() *Traffic {
 	st := n.Stats().RPC
 	return &Traffic{
 		Connections: st.Conns, Calls: st.Calls, Inline: st.Inline, InFlight: st.InFlight,
-		BytesInFlight: st.BytesFlight, Repeated: st.CacheHits, Refused: st.Refused, Aborted: st.Aborted,
+		Slow: st.Slow, TurnedAway: st.TurnedAway, BytesInFlight: st.BytesFlight, Repeated: st.CacheHits, Refused: st.Refused, Aborted: st.Aborted,
 	}
 }
 
