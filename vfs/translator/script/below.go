@@ -65,7 +65,7 @@ func askBelow(t *starlark.Thread, c *call, m belowMethod, fn *starlark.Builtin, 
 	whole := c.ctx
 	ctx, cancel := context.WithDeadline(whole, t.Local(runnerKey).(*runner).deadline())
 	defer cancel()
-	c.ctx = ctx //nolint:fatcontext // for this question alone
+	c.ctx = ctx // for this question alone
 	r, err := m(c, fn, args, kwargs)
 	c.ctx = whole
 	if err == nil && ctx.Err() != nil && whole.Err() == nil {
