@@ -507,12 +507,24 @@ func (u *Union) rememberCookie(ctx context.Context, d *node, e *entry, moved boo
 // trust, and gives that time: a copy that another process made on a further volume
 // brings names. The caller holds no lease.
 func (u *Union) checkCopies(ctx context.Context, d *node) (int64, error) {
-	return u.checkUp(ctx, d, 0)
+	return u.checkUp(ctx, d, 0, d.coveredAt())
 }
 
-// checkUp is checkCopies for a directory depth levels above the one that was asked for.
+// coveredAt is since when all copies of d that are watched one by one are: what is known of its names as of an earlier time is
+// not kept up by watches, and would be proved anew at each question.
+func (n *node) coveredAt() (at int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.copies {
+		at = max(at, n.copies[i].covered)
+	}
+	return at
+}
+
+// checkUp is checkCopies for a directory depth levels above the one that was asked for. What was known of copies before the time
+// least is believed for half of trust only, whatever is watched.
 // What is known of parents may lead in a circle, when others moved directories: then d is to be looked for.
-func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) {
+func (u *Union) checkUp(ctx context.Context, d *node, depth int, least int64) (int64, error) {
 	now := u.now()
 	d.mu.Lock()
 	// What the index says of copies is a hint: it must have been seen once by ourselves.
@@ -526,7 +538,7 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 		d.mu.Unlock()
 		return 0, &moved{d.node(), v}
 	}
-	if at := d.copiesAt; at > u.members().cameAt && at > d.doubts.all && (now-at < u.trust/2 || now-at < u.watchTrust/2 && u.copiesWatched(d, at, now)) {
+	if at := d.copiesAt; at > u.members().cameAt && at > d.doubts.all && (now-at < u.trust/2 || at >= least && now-at < u.watchTrust/2 && u.copiesWatched(d, at, now)) {
 		d.mu.Unlock()
 		return at, nil
 	}
@@ -545,7 +557,7 @@ func (u *Union) checkUp(ctx context.Context, d *node, depth int) (int64, error) 
 		return 0, err
 	}
 	defer parent.put()
-	asOf, err := u.checkUp(ctx, parent, depth+1)
+	asOf, err := u.checkUp(ctx, parent, depth+1, least)
 	if err != nil {
 		return 0, err
 	}

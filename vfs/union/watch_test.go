@@ -254,6 +254,40 @@ func TestWatchedNamesAreBelieved(t *testing.T) {
 	})
 }
 
+// TestProofOnWatchIsBelieved: a directory that has copies on some volumes alone, and came under its watch after the names of its
+// parent told where, is not proved anew at each question: then it is looked for where its copies are as of a time that the watch covers.
+func TestProofOnWatchIsBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := watchedShare(t, 2, false)
+		d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+		e := s.mk(t, d, "e", vfs.Directory).Node
+		settleDown(t, s, d)
+		settleDown(t, s, e)
+		for _, dir := range []vfs.Node{d, e} {
+			n := s.u.table.get(dir.ID)
+			covered := n.coveredAt()
+			n.mu.Lock()
+			if covered == 0 || !n.upWatched {
+				t.Errorf("covered since %d, its parent %v", covered, n.upWatched)
+			}
+			for i := range n.copies {
+				n.copies[i].covered = n.copiesAt + 1
+			}
+			n.mu.Unlock()
+			n.put()
+		}
+		time.Sleep(pastTrust)
+		before := s.u.Stats()
+		for range 1000 {
+			s.look(t, e, "absent", vfs.NoEnt)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if asked := s.u.Stats().Asked - before.Asked; asked > 20 {
+			t.Errorf("%d of 1000 look-ups within ten seconds asked", asked)
+		}
+	})
+}
+
 // TestToldChanges: what another process does is seen as soon as it is told, however fresh and complete what was known is.
 func TestToldChanges(t *testing.T) {
 	eachWatched(t, func(t *testing.T, s *shareT, ws []*teller) {
