@@ -21,7 +21,7 @@ HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-stack bench-lookup microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-stack bench-lookup bench-guest microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -77,6 +77,9 @@ bench-stack: ## what translators add to a call
 
 bench-lookup: ## look-ups along an include path, at the contract and at the wire
 	$(GO) run ./tests/bench -lookups $(BENCH)
+
+bench-guest: ## what people do all day by a kernel client, beside Ganesha and mergerfs under it
+	$(GO) run ./tests/e2e/bench $(BENCH)
 
 microbench: ## every Go benchmark COUNT times, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 0 ./...

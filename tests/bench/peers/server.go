@@ -58,8 +58,8 @@ type process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// run starts a program; ready is asked until it says yes.
-func run(cmd *exec.Cmd, ready func() bool) (*process, error) {
+// run starts a program; ready is asked until it says yes, by what the program said or otherwise.
+func run(cmd *exec.Cmd, ready func(said string) bool) (*process, error) {
 	p := &process{cmd: cmd, said: &Tail{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.said, p.said
 	if err := cmd.Start(); err != nil {
@@ -74,7 +74,7 @@ func run(cmd *exec.Cmd, ready func() bool) (*process, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	limit := time.After(readyLimit)
-	for !ready() {
+	for !ready(p.said.String()) {
 		select {
 		case <-p.done:
 			return nil, fmt.Errorf("%s ended before it was ready: %s", cmd.Path, p.said)

@@ -53,7 +53,7 @@ func (s *Server) merge(branches []string, negative time.Duration) error {
 	}
 	cmd := exec.Command(program, "-f", "-o", "allow_other,fsname=sheaf-bench,category.create=rand,noforget,inodecalc=path-hash,"+
 		fmt.Sprintf("nfsopenhack=all,cache.negative_entry=%d", int(negative.Seconds())), strings.Join(branches, ":"), s.Export)
-	p, err := run(cmd, func() bool {
+	p, err := run(cmd, func(string) bool {
 		now, err := device(s.Export)
 		return err == nil && now != before
 	})
@@ -117,7 +117,7 @@ func (s *Server) ganesha(dir string) error {
 	if err != nil {
 		return err
 	}
-	p, err := run(exec.Command(program, "-F", "-f", conf, "-L", log, "-p", filepath.Join(dir, "pid")), func() bool {
+	p, err := run(exec.Command(program, "-F", "-f", conf, "-L", log, "-p", filepath.Join(dir, "pid")), func(string) bool {
 		said, err := os.ReadFile(log)
 		return err == nil && bytes.Contains(said, []byte(initialized))
 	})
@@ -151,7 +151,7 @@ func rpcbind() (done func() error, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", rpcbindLock, err), lock.Close())
 	}
-	if registers() {
+	if registers("") {
 		return lock.Close, nil
 	}
 	program, err := exec.LookPath("rpcbind")
@@ -168,7 +168,7 @@ func rpcbind() (done func() error, err error) {
 }
 
 // registers tells whether an rpcbind takes registrations.
-func registers() bool {
+func registers(string) bool {
 	conn, err := net.Dial("unix", rpcbindSocket)
 	if err != nil {
 		return false

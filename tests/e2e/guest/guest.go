@@ -272,11 +272,23 @@ const strict = "set -Eeuo pipefail; trap 'echo \"failed with $?, line $LINENO: $
 // Must is RunFor for a script that has to end well; it fails the test otherwise.
 func (g *Guest) Must(tb testing.TB, limit time.Duration, script string) string {
 	tb.Helper()
-	out, status := g.RunFor(tb, limit, strict+script)
-	if status != 0 {
-		tb.Fatalf("guest %s: status %d of\n%s\noutput:\n%s", g.name, status, script, out)
+	out, err := g.Check(limit, script)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return out
+}
+
+// Check is Must for programs that are no tests.
+func (g *Guest) Check(limit time.Duration, script string) (string, error) {
+	out, status, err := g.do(limit, strict+script)
+	switch {
+	case err != nil:
+		return out, fmt.Errorf("guest %s: %w\noutput so far:\n%s\nconsole:\n%s", g.name, err, out, tail(filepath.Join(g.dir, "console"), 15))
+	case status != 0:
+		return out, fmt.Errorf("guest %s: status %d of\n%s\noutput:\n%s", g.name, status, script, out)
+	}
+	return out, nil
 }
 
 func (g *Guest) do(limit time.Duration, script string) (string, int, error) {
