@@ -33,6 +33,9 @@ func (g *grant) who(c *rpc.Call) *vfs.Who {
 	if c.NoWait {
 		return g.noWait
 	}
+	if !g.wait.Async {
+		c.Waits()
+	}
 	return g.wait
 }
 

@@ -15,6 +15,7 @@ import (
 // Why a connection ends, besides errors of the network and of framing.
 var (
 	errDraining      = errors.New("server is shutting down")
+	errRelieved      = errors.New("another goroutine reads the connection")
 	errForced        = errors.New("server closed")
 	errEvicted       = errors.New("idle connection closed to make room at MaxConns")
 	errIdle          = errors.New("idle for longer than IdleTimeout")
@@ -71,10 +72,11 @@ type conn struct {
 	outCalls  int
 	pushed    int    // bytes of inline replies that push queued and nobody was told to send
 	answered  uint64 // inline calls since the last publication
-	armed     bool   // readSince is set
-	waiting   bool   // in read: beforeWait has run
-	readN     int    // result of tryRead
-	readErr   error  // result of tryRead
+	caution   caution
+	armed     bool  // readSince is set
+	waiting   bool  // in read: beforeWait has run
+	readN     int   // result of tryRead
+	readErr   error // result of tryRead
 	tryReadFn func(uintptr) bool
 
 	output
@@ -122,9 +124,12 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
-// serve is the life of the connection, run by the reader goroutine.
+// serve is the life of the connection, run by the reader goroutine; also what is left of it, by one that relieves another.
 func (c *conn) serve() {
 	err := c.loop()
+	if errors.Is(err, errRelieved) {
+		return
+	}
 	// No more calls come from here: what the client asks on another connection, from
 	// whatever port, may be a retransmission of what still runs (R9).
 	c.peer.conn.Store(nil)
@@ -232,6 +237,7 @@ func (c *conn) read() error {
 // system calls stay as few as those of a plain net.Conn.
 func (c *conn) tryRead(fd uintptr) bool {
 	n, again, err := readFD(fd, c.rr.target())
+	c.caution.looked(!again)
 	if again {
 		if !c.waiting {
 			c.beforeWait()

@@ -9,6 +9,7 @@ import (
 // callState is what the server keeps with a Call.
 type callState struct {
 	noKeep     bool
+	waits      bool    // see Waits
 	moved      *buffer // what Reserve took, nil if nothing
 	conn       *conn
 	proc       *Proc
@@ -344,7 +345,8 @@ func (c *conn) park(call *Call) error {
 	n := len(call.Args)
 	steal := call.rec == nil && n >= stealMin && c.rr.w-c.rr.r < n
 	var args, out int64
-	if call.outCharge == 0 {
+	small := call.outCharge == 0
+	if small {
 		out = bufferSize(SmallReply)
 	}
 	if steal {
@@ -379,6 +381,9 @@ func (c *conn) park(call *Call) error {
 		pc.Args = pc.rec.b[:copy(pc.rec.b, call.Args):n]
 	}
 	c.s.parked.Add(1)
+	if small && c.caution.runsHere(c.others()) && c.s.pool.hasRoom() {
+		return c.runHere(pc)
+	}
 	c.s.pool.submit(pc)
 	return nil
 }
@@ -404,10 +409,24 @@ func (c *conn) abandon(call *Call, forced int64) {
 // work runs a parked call; it is the pool's run.
 func (s *Server) work(call *Call) {
 	c := call.conn
+	seg, _ := s.answer(call)
+	c.reply(seg)
+}
+
+// reply posts the answer to a call that was not run by the reader, empty for none.
+func (c *conn) reply(seg segment) {
+	if seg.b != nil {
+		c.s.served.Add(1)
+	}
+	c.post(seg)
+}
+
+// answer runs a parked call and gives its reply, empty for none. waits: its handler called Waits.
+func (s *Server) answer(call *Call) (seg segment, waits bool) {
+	c := call.conn
 	var (
 		res []byte
 		v   = Drop
-		seg segment
 	)
 	base := getBuffer(SmallReply)
 	c.begin(call)
@@ -437,10 +456,10 @@ func (s *Server) work(call *Call) {
 	seg.charge = call.outCharge
 	if seg.b != nil {
 		seg.charge = call.charged(seg)
-		s.served.Add(1)
 	}
+	waits = call.waits
 	*call = Call{}
 	parked.Put(call)
 	s.parked.Add(-1)
-	c.post(seg)
+	return seg, waits
 }

@@ -15,6 +15,7 @@
 //	│ dispatch ── inline ──► room/emit ──┤
 //	│    │                               │ nothing to read: flush, shrink, wait
 //	│    └─ park ──► pool ──► work ──► post ──► flusher
+//	│         └─ runHere ──► room/emit; relieved: post, and another reads on
 //	│
 //	└─ bad framing, deadline, network error, Close: fail ──► closed
 //
@@ -25,7 +26,7 @@
 // Again, or whose procedure is not Inline, goes to a goroutine of the pool with
 // its record; its reply is queued when it comes, in any order, and sent by
 // whoever is sending, or by a flusher goroutine that lives as long as there is
-// something to send.
+// something to send. Where nobody waits for it the reader runs such a call, too (R13).
 //
 // # Invariants
 //
@@ -82,6 +83,11 @@
 //	    Where there is no room for more, who crowds his connection with such
 //	    calls is turned away before a further one begins, and what is
 //	    answered inline goes on.
+//	R13 Reader's own. The reader runs a call that may wait itself if no other of its connection
+//	    is under way or received, or those before it were brief and wait for no flush; not if its
+//	    reply was announced to be large. After reliefTick to twice that in a call he is relieved:
+//	    another goroutine reads on, and he ends with the call, which counts as a worker's meanwhile.
+//	    A connection on which that happens, or input waited, hands its calls over for a while.
 //	R11 A panic in a handler ends its call with SYSTEM_ERR, and nothing else.
 //
 // # Locks

@@ -257,7 +257,7 @@ func (c *conn) push(seg segment) {
 // is sending, who will. It returns when that is done; an error ends the
 // connection.
 func (c *conn) flush() {
-	c.pushed = 0
+	c.pushed, c.caution.held = 0, 0
 	c.mu.Lock()
 	c.seal()
 	if c.flushing || len(c.queue) == 0 {

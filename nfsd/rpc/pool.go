@@ -77,6 +77,28 @@ func (p *pool) pop() *Call {
 	return call
 }
 
+// hasRoom reports whether a call may be run without taking the turn of one that waits.
+func (p *pool) hasRoom() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.first == nil && p.n-len(p.idle) < p.max
+}
+
+// join counts a goroutine that runs a call and came by itself; leave ends that.
+func (p *pool) join() {
+	p.mu.Lock()
+	p.n++
+	p.mu.Unlock()
+}
+
+// leave is the end of a goroutine that joined. Who waits has its turn.
+func (p *pool) leave() {
+	p.mu.Lock()
+	p.n--
+	p.mu.Unlock()
+	p.lend(0)
+}
+
 // work is a goroutine's life.
 func (p *pool) work(c *Call) {
 	var w *worker

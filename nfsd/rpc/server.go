@@ -37,6 +37,7 @@ type Server struct {
 	arriving budget
 	aside    aside
 	pool     pool
+	relief   relief
 	cache    *replyCache
 	ctx      context.Context // cancelled by Close
 	cancel   context.CancelFunc
@@ -78,6 +79,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pool = pool{run: s.work, max: cfg.MaxWorkers}
+	s.relief = relief{s: s, running: make(map[*conn]uint64)}
 	s.clock.Store(1)
 	return s, nil
 }
