@@ -242,10 +242,18 @@ func (t *fileTable) flushLater(u *Union, f *openFile) (ok bool) {
 	return ok
 }
 
-// evict takes files that are not in use out of the ring while it is too long. Those
+// evictShare is the part of the limit that is closed at a time when it is reached: one by one, each file that is made would
+// wake a goroutine that closes another.
+const evictShare = 32
+
+// evict takes files that are not in use out of the ring if it is too long. Those
 // that are dirty stay, and come back with a reference. Needs t.mu.
 func (t *fileTable) evict() (out, dirty []*openFile) {
-	for turns := 2 * len(t.ring); len(t.ring)-len(dirty) > t.limit && turns > 0; turns-- {
+	if len(t.ring) <= t.limit {
+		return nil, nil
+	}
+	keep := t.limit - t.limit/evictShare
+	for turns := 2 * len(t.ring); len(t.ring)-len(dirty) > keep && turns > 0; turns-- {
 		t.hand %= len(t.ring)
 		f := t.ring[t.hand]
 		if !f.doomed.Load() && (f.hot.Swap(false) || !f.unlink()) {
