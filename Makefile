@@ -21,7 +21,7 @@ HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-stack bench-lookup bench-guest microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-peers bench-stack bench-lookup bench-guest microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -71,6 +71,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## what a call costs, beside an echo and stock go-nfs; BENCH="-help" lists the flags
 	$(GO) run ./tests/bench $(BENCH)
+
+bench-peers: ## beside nfs-ganesha, mergerfs and others, which root installs from Debian; writes contrib/bench
+	$(GO) run ./tests/bench -beside -page contrib/bench/peers.md $(BENCH)
 
 bench-stack: ## what translators add to a call
 	$(GO) run ./tests/bench -stack -rounds 10 $(BENCH)

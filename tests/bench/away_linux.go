@@ -101,7 +101,7 @@ func (a *absence) layOut() error {
 		return err
 	}
 	var err error
-	if a.peer.site, err = newSite(a.peer.addr, a.conns); err != nil {
+	if a.peer.site, err = newSite(a.peer, a.conns); err != nil {
 		return err
 	}
 	for _, name := range []string{"hits", "churn"} {

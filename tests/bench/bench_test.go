@@ -188,7 +188,7 @@ func TestPlainProgram(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range [][]string{{}, {"1", "true", "1s", "1"}, {"x", "true", "1s", "1", "/nowhere"}, {"1", "true", "1s", "1", "/nowhere"}} {
+	for _, args := range [][]string{{}, {"create", "1", "true", "1s", "1"}, {"create", "x", "true", "1s", "1", "/nowhere"}, {"make", "1", "true", "1s", "1", "/nowhere"}, {"create", "1", "true", "1s", "1", "/nowhere"}} {
 		if err := runPlain(args, io.Discard); err == nil {
 			t.Errorf("arguments %q are taken", args)
 		}
@@ -316,17 +316,17 @@ func TestAnXidDoesNotComeAgain(t *testing.T) {
 func TestDamagedDataIsSeen(t *testing.T) {
 	want := data(3, 8192, 4096)
 	good := slices.Concat(make([]byte, 8), be.AppendUint32(nil, 4096), make([]byte, 4), be.AppendUint32(nil, 4096), want)
-	if err := checkRead(&reader{b: good}, 8192, want); err != nil {
+	if err := checkRead(&reader{b: good}, 8192, bigSize, want); err != nil {
 		t.Fatal(err)
 	}
 	for _, at := range []int{3, 11, 20, len(good) - 1} {
 		bad := slices.Clone(good)
 		bad[at] ^= 1
-		if checkRead(&reader{b: bad}, 8192, want) == nil {
+		if checkRead(&reader{b: bad}, 8192, bigSize, want) == nil {
 			t.Errorf("byte %d is not looked at", at)
 		}
 	}
-	if checkRead(&reader{b: good}, 8192, data(4, 8192, 4096)) == nil {
+	if checkRead(&reader{b: good}, 8192, bigSize, data(4, 8192, 4096)) == nil {
 		t.Error("a write that was dropped is not seen")
 	}
 }

@@ -115,16 +115,16 @@ func (c *creating) start(sheaf string) (*peer, error) {
 
 // renew gives the server's site an empty directory to make files in: a full one is slower. Its name is the round's,
 // which no earlier one has.
-func (s *site) renew(addr, name string) error {
-	c, err := dial(addr)
+func (p *peer) renew(name string) (err error) {
+	if p.site.root, err = p.mount(); err != nil {
+		return err
+	}
+	c, err := dial(p.addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if s.root, err = mount(c); err != nil {
-		return fmt.Errorf("MNT: %w", err)
-	}
-	s.churn, err = make1(c, s.root, name, true)
+	p.site.churn, err = make1(c, p.site.root, name, true)
 	return err
 }
 
@@ -179,7 +179,7 @@ func (c *creating) byServer(l load, sheaf string, round int) (rate float64, err 
 			err = fmt.Errorf("%w\n%s", err, server.said)
 		}
 	}()
-	if err := server.site.renew(server.addr, fmt.Sprintf("churn-%d-%d", c.outstanding, round)); err != nil {
+	if err := server.renew(fmt.Sprintf("churn-%d-%d", c.outstanding, round)); err != nil {
 		return 0, err
 	}
 	warm := l

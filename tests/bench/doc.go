@@ -4,6 +4,7 @@
 //	go run ./tests/bench                       everything, about seven minutes
 //	go run ./tests/bench -ops GETATTR,LOOKUP -peers echo,sheaf-8 -conns 1 -outstanding 32
 //	go run ./tests/bench -peers '' -creates 1,8,32
+//	go run ./tests/bench -beside                 nfs-ganesha, mergerfs and unfs3 beside us, below
 //	go run ./tests/bench -lookups                the experiment with an include path, below
 //
 // # Peers
@@ -36,6 +37,22 @@
 //
 // Every reply is checked: status, identity, data, completeness of listings; written data is
 // read back. A check that fails fails the run, and its cell says why.
+//
+// # Beside the servers of others
+//
+// -beside (make bench-peers) measures what a user would pick instead, as Debian ships it: nfs-ganesha over one directory,
+// mergerfs over eight under a Ganesha of its own (tests/bench/peers tells how they are set), unfs3 if unfsd is on the PATH, stock
+// go-nfs, the echo, and Sheaf over 1 and 8 volumes, all on one disk. Root installs packages that are missing with apt-get,
+// without their services being started; who cannot be had is left out by name. As root all runs in namespaces
+// of its own for processes and mounts, so that nothing is left behind however it ends.
+//
+// What changes no names is measured as above, all servers alive. What makes and removes names is measured of each
+// server by itself: a Sheaf watches the file system that its volumes lie on, and would be told of what the others do there, at
+// the cost of both. Flushes are counted under strace in a round of their own, which is not timed. REMOVE and RENAME
+// are compared twice: of an async export with Ganesha, which flushes no directory, and of a sync one with the plain program
+// (below), which makes the same system calls.
+//
+// On a machine that is busy otherwise the rates mean little: the kernel deals processors out to threads, and Ganesha has many.
 //
 // # Look-ups along an include path
 //

@@ -30,6 +30,7 @@ const bigOutstanding = 4
 // result is what a phase measured.
 type result struct {
 	calls int
+	units int           // of what the procedure counts: calls, or op.unit
 	stuck int           // calls without a reply
 	cpu   time.Duration // of the server
 	wall  time.Duration
@@ -48,31 +49,43 @@ func (l load) run(p *peer, o *op) (result, error) {
 		conns[i] = c
 	}
 	p.site.variant = (p.site.variant + 1) % variants
-	before, err := cpuTime(p.pid())
+	before, err := p.cpuTime()
 	if err != nil {
 		return result{}, err
 	}
 	begin := time.Now()
 	parts, errs := make([]result, l.conns), make([]error, l.conns)
+	callers := make([]*caller, l.conns)
 	var wg sync.WaitGroup
 	for i, c := range conns {
 		wg.Go(func() {
 			w := &caller{site: p.site, index: i, rnd: rand.New(rand.NewPCG(l.seed, uint64(i)))}
+			callers[i] = w
 			parts[i], errs[i] = l.drive(c, w, o, begin)
 		})
 	}
 	wg.Wait()
 	res := result{wall: time.Since(begin)}
-	after, err := cpuTime(p.pid())
+	after, err := p.cpuTime()
 	res.cpu = after - before
-	for _, part := range parts {
+	for i, part := range parts {
 		res.calls += part.calls
+		if o.unit == "" {
+			res.units += part.calls
+		} else {
+			res.units += callers[i].units
+		}
 		res.stuck += part.stuck
 		res.lat.add(&part.lat)
 	}
 	err = errors.Join(err, errors.Join(errs...))
 	if err == nil && o.proc == procWrite && !p.site.echo {
 		err = readBack(p)
+	}
+	for _, w := range callers {
+		if err == nil && len(w.stored) > 0 {
+			err = readStored(p, w.stored)
+		}
 	}
 	return res, err
 }
@@ -141,12 +154,16 @@ type driver struct {
 // issue appends a slot's next call to what is to be sent, unless the phase is over.
 func (d *driver) issue(slot int) {
 	now := time.Now()
-	if d.issued >= d.count || now.Sub(d.begin) > d.time {
+	begun := d.op.begun != nil && d.op.begun(&d.calls[slot])
+	if !begun && (d.issued >= d.count || now.Sub(d.begin) > d.time) {
 		return
 	}
-	at := len(d.out)
+	at, proc := len(d.out), d.op.proc
+	if d.op.procOf != nil {
+		proc = d.op.procOf(&d.calls[slot])
+	}
 	d.xids[slot] = d.base + uint32(d.issued*len(d.xids)+slot)
-	b, more := d.op.next(d.caller, &d.calls[slot], header(d.out, d.xids[slot], progNFS, d.op.proc))
+	b, more := d.op.next(d.caller, &d.calls[slot], header(d.out, d.xids[slot], progNFS, proc))
 	if !more {
 		d.out = b[:at]
 		return
@@ -207,7 +224,7 @@ func readBack(p *peer) error {
 		for off := 0; off < bigSize; off += payload {
 			r, err := c.call(progNFS, procRead, func(b []byte) []byte { return readArgs(b, o.handle, off, payload) })
 			if err == nil {
-				err = checkRead(&r, off, o.expected(off, payload))
+				err = checkRead(&r, off, bigSize, o.expected(off, payload))
 			}
 			if err != nil {
 				return fmt.Errorf("read back %s: %w", o.name, err)

@@ -22,6 +22,9 @@ type options struct {
 	creates string
 	lookups bool
 	stack   bool
+	beside  bool     // nfs-ganesha and others
+	page    string   // where that is written
+	args    []string // all flags as they were given
 	away    time.Duration
 	dir     string
 	sheaf   string
@@ -42,6 +45,12 @@ func run(args []string, out, progress io.Writer) error {
 		return runEcho(ready)
 	case len(args) == 2 && args[0] == "child-stock":
 		return runStock(args[1], "127.0.0.1:0", ready)
+	case len(args) > 0 && args[0] == "child-compare":
+		o, err := parse(args[1:], progress)
+		if err != nil {
+			return err
+		}
+		return o.comparison(progress).compare(out)
 	case len(args) > 0 && args[0] == "child-plain":
 		return runPlain(args[1:], out)
 	}
@@ -56,7 +65,7 @@ func run(args []string, out, progress io.Writer) error {
 }
 
 func parse(args []string, out io.Writer) (*options, error) {
-	o := &options{}
+	o := &options{args: args}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.IntVar(&o.conns, "conns", 4, "connections to a server")
@@ -69,6 +78,8 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
 	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
 	f.BoolVar(&o.stack, "stack", false, "measure what translators add to a call, and nothing else; -rounds and -count count")
+	f.BoolVar(&o.beside, "beside", false, "measure beside the servers of others (nfs-ganesha, mergerfs, unfs3), and nothing else; root installs them from Debian")
+	f.StringVar(&o.page, "page", "", "with -beside: a file for the report as Markdown; a chart is written next to it")
 	f.DurationVar(&o.away, "away", 0, "how long a volume hangs, and is pulled out, at a time; 0: none does (default "+defaultAway.String()+" in a whole run, none in a part of it)")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
@@ -86,13 +97,18 @@ func parse(args []string, out io.Writer) (*options, error) {
 		return nil, errors.New("-lookups is measured by itself")
 	case o.stack && (o.lookups || set["ops"] || set["peers"] || set["creates"]):
 		return nil, errors.New("-stack is measured by itself")
+	case o.beside && (o.lookups || o.stack || set["ops"] || set["creates"]):
+		return nil, errors.New("-beside is measured by itself")
+	case o.beside && !set["peers"]:
+		o.peers = strings.Join(besideNames, ",")
+	case o.beside:
 	case o.lookups, o.stack:
 		o.peers = ""
 	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
 	}
 	part := false
-	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack"} {
+	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack", "beside"} {
 		part = part || set[of]
 	}
 	if !part {
@@ -123,6 +139,9 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 	}
 	if o.lookups {
 		return o.lookUps(dir, out, progress)
+	}
+	if o.beside {
+		return o.apart(dir, out, progress)
 	}
 	if o.peers != "" {
 		err = o.procedures(dir, some, out, progress)

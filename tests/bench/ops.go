@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 )
 
 // caller is what one connection knows in a phase.
 type caller struct {
 	*site
-	index int // of the connection
-	rnd   *rand.Rand
+	index  int // of the connection
+	rnd    *rand.Rand
+	units  int      // counted by the checks of procedures that count something else than calls
+	stored []stored // files to be read back
 }
 
 // call is what a slot has in flight.
@@ -23,6 +26,8 @@ type call struct {
 	cookie uint64
 	verf   [8]byte
 	listed int // entries since the start of the listing
+	seen   []bool
+	step   int // of a chain of calls
 }
 
 // op is one kind of call.
@@ -32,6 +37,11 @@ type op struct {
 	big  bool // moves a megabyte: fewer in flight
 	// next appends the arguments of a slot's next call; false: there is nothing left to do.
 	next func(c *caller, s *call, b []byte) ([]byte, bool)
+	// begun says of a slot that it is in the midst of something, which is brought to its end when the time is over; nil: never.
+	begun func(s *call) bool
+	// procOf is the procedure of a slot's next call; nil: proc.
+	procOf func(s *call) uint32
+	unit   string // what is counted instead of calls
 	// check looks at the reply.
 	check func(c *caller, s *call, r *reader) error
 }
@@ -55,7 +65,7 @@ func ops() []op {
 		{name: "CREATE", proc: procCreate, next: nextCreate, check: checkCreate},
 		{name: "RENAME", proc: procRename, next: nextRename, check: checkRename},
 		{name: "REMOVE", proc: procRemove, next: nextRemove, check: checkRemove},
-		{name: "READDIRPLUS", proc: procReadDirPlus, next: nextList, check: checkList},
+		{name: "READDIRPLUS", proc: procReadDirPlus, next: nextList, check: checkList, begun: func(s *call) bool { return s.cookie != 0 }},
 	}
 }
 
@@ -173,7 +183,7 @@ func readOp(name string, n int) op {
 			s.off = c.rnd.IntN(bigSize/n) * n
 			return readArgs(b, c.big.handle, s.off, n), true
 		},
-		check: func(_ *caller, s *call, r *reader) error { return checkRead(r, s.off, data(0, s.off, n)) },
+		check: func(_ *caller, s *call, r *reader) error { return checkRead(r, s.off, bigSize, data(0, s.off, n)) },
 	}
 }
 
@@ -181,7 +191,8 @@ func readArgs(b, handle []byte, off, n int) []byte {
 	return be.AppendUint32(be.AppendUint64(appendOpaque(b, handle), uint64(off)), uint32(n))
 }
 
-func checkRead(r *reader, off int, want []byte) error {
+// checkRead demands the bytes at an offset of a file that has so many.
+func checkRead(r *reader, off, size int, want []byte) error {
 	n := len(want)
 	if !r.status(nfsOK) {
 		return r.err
@@ -195,8 +206,8 @@ func checkRead(r *reader, off int, want []byte) error {
 		return fmt.Errorf("%d bytes with a count of %d, want %d", len(got), count, n)
 	case !bytes.Equal(got, want):
 		return fmt.Errorf("the data at %d is not what was written", off)
-	case eof == 1 && off+n < bigSize:
-		return fmt.Errorf("end of file at %d of %d", off+n, bigSize)
+	case eof == 1 && off+n < size:
+		return fmt.Errorf("end of file at %d of %d", off+n, size)
 	}
 	return nil
 }
@@ -224,16 +235,22 @@ func writeArgs(b, handle []byte, off int, stable uint32, data []byte) []byte {
 }
 
 func checkWritten(r *reader, n int, stable uint32) error {
+	_, err := written(r, n, stable)
+	return err
+}
+
+// written reads the reply of a WRITE, and gives its verifier.
+func written(r *reader, n int, stable uint32) (verf [8]byte, err error) {
 	if !r.status(nfsOK) {
-		return r.err
+		return verf, r.err
 	}
 	r.wcc()
 	count, committed := r.u32(), r.u32()
-	r.take(8)
+	copy(verf[:], r.take(8))
 	if r.err == nil && (int(count) != n || committed < stable) {
-		return fmt.Errorf("%d of %d bytes, committed %d, want %d", count, n, committed, stable)
+		return verf, fmt.Errorf("%d of %d bytes, committed %d, want %d", count, n, committed, stable)
 	}
-	return r.err
+	return verf, r.err
 }
 
 func nextCreate(c *caller, s *call, b []byte) ([]byte, bool) {
@@ -288,19 +305,22 @@ const (
 )
 
 func nextList(c *caller, s *call, b []byte) ([]byte, bool) {
-	b = be.AppendUint64(appendOpaque(b, c.hits.handle), s.cookie)
+	b = be.AppendUint64(appendOpaque(b, c.list.handle), s.cookie)
 	b = append(b, s.verf[:]...)
 	return be.AppendUint32(be.AppendUint32(b, dirCount), maxCount), true
 }
 
 // checkList demands that the pages of a listing together have every name once.
-func checkList(_ *caller, s *call, r *reader) error {
+func checkList(c *caller, s *call, r *reader) error {
 	if !r.status(nfsOK) {
 		return r.err
 	}
 	r.postAttr()
 	copy(s.verf[:], r.take(8))
 	entries := 0
+	if s.seen == nil {
+		s.seen = make([]bool, c.listed)
+	}
 	for r.u32() == 1 {
 		r.u64()
 		name := string(r.opaque())
@@ -312,18 +332,25 @@ func checkList(_ *caller, s *call, r *reader) error {
 		entries++
 		if name != "." && name != ".." {
 			s.listed++
+			n, err := strconv.Atoi(strings.TrimPrefix(name, "name-"))
+			if err != nil || n < 0 || n >= len(s.seen) || s.seen[n] {
+				return fmt.Errorf("entry %q of a listing is not one of %d names, or comes twice", name, len(s.seen))
+			}
+			s.seen[n] = true
 		}
 	}
+	c.units += entries
 	eof := r.u32() == 1
 	switch {
 	case r.err != nil:
 		return r.err
 	case !eof && entries == 0:
 		return fmt.Errorf("an empty page that is not the last, after %d names", s.listed)
-	case eof && s.listed != hitNames:
-		return fmt.Errorf("a listing of %d names, want %d", s.listed, hitNames)
+	case eof && s.listed != len(s.seen):
+		return fmt.Errorf("a listing of %d names, want %d", s.listed, len(s.seen))
 	case eof:
 		s.cookie, s.verf, s.listed = 0, [8]byte{}, 0
+		clear(s.seen)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sheaf/tests/bench/peers"
 )
 
 // How long a child may take to be ready, and to end when it is told to.
@@ -29,6 +31,12 @@ type peer struct {
 	cmd   *exec.Cmd
 	said  *tail
 	done  chan struct{} // closed when the child has ended
+
+	others *peers.Server // a server of others, in place of a child of ours
+
+	mountAddr string // where MOUNT is asked for export; "": at addr, for "/"
+	export    string
+	laid      int // names in the directory laidName, which was there before the child was
 }
 
 // peerNames are all there are, in the order of the report.
@@ -36,17 +44,24 @@ var peerNames = []string{"echo", "go-nfs", "gonfs-1", "sheaf-1", "sheaf-8"}
 
 // start runs a peer, and lays out what the calls need.
 func start(name, dir, sheaf string, conns int) (*peer, error) {
-	p := &peer{name: name, said: &tail{}, done: make(chan struct{})}
+	p := newPeer(name)
+	return p, p.start(dir, sheaf, conns)
+}
+
+func newPeer(name string) *peer {
+	return &peer{name: name, said: &tail{}, done: make(chan struct{})}
+}
+
+func (p *peer) start(dir, sheaf string, conns int) (err error) {
 	if err := p.launch(dir, sheaf); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", name, err, p.said)
+		return fmt.Errorf("%s: %w\n%s", p.name, err, p.said)
 	}
-	var err error
-	if name == "echo" {
+	if p.name == "echo" {
 		p.site = echoSite(conns)
-	} else if p.site, err = newSite(p.addr, conns); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w\n%s", name, err, p.said), p.stop())
+	} else if p.site, err = newSite(p, conns); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w\n%s", p.name, err, p.said), p.stop())
 	}
-	return p, nil
+	return nil
 }
 
 // launch starts the child and waits for the line that says it is ready.
@@ -69,6 +84,12 @@ func (p *peer) launch(dir, sheaf string) error {
 		err = p.serve(sheaf, dir, 1, false)
 	case "sheaf-8":
 		err = p.serve(sheaf, dir, 8, false)
+	case "sheaf-1 async":
+		err = p.serve(sheaf, dir, 1, true)
+	case "sheaf-8 async":
+		err = p.serve(sheaf, dir, 8, true)
+	case "ganesha", "mergerfs-8", "unfs3":
+		return p.foreign(dir)
 	default:
 		err = fmt.Errorf("no such peer; there are %s", strings.Join(peerNames, ", "))
 	}
@@ -78,14 +99,18 @@ func (p *peer) launch(dir, sheaf string) error {
 	return p.await()
 }
 
-// serve prepares the real binary over so many volumes, with a sync or async export.
-func (p *peer) serve(sheaf, dir string, volumes int, async bool, more ...string) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free now
+// freePort is a TCP address of this machine that nobody listens at now.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return "", err
 	}
-	p.addr = l.Addr().String()
-	if err := l.Close(); err != nil {
+	return l.Addr().String(), l.Close()
+}
+
+// serve prepares the real binary over so many volumes, with a sync or async export.
+func (p *peer) serve(sheaf, dir string, volumes int, async bool, more ...string) (err error) {
+	if p.addr, err = freePort(); err != nil {
 		return err
 	}
 	export := "/ *(rw,no_root_squash,insecure)"
@@ -105,16 +130,15 @@ func (p *peer) serve(sheaf, dir string, volumes int, async bool, more ...string)
 	return nil
 }
 
-// await starts the child and reads what it prints until it is ready; a child of this
-// program prints its address with that.
-func (p *peer) await() error {
+// begin starts the child, and gives what it says after the word "ready".
+func (p *peer) begin() (<-chan string, error) {
 	p.cmd.Stderr = p.said
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	ready := make(chan string, 1)
 	go func() {
@@ -133,6 +157,16 @@ func (p *peer) await() error {
 			fmt.Fprintln(p.said, err)
 		}
 	}()
+	return ready, nil
+}
+
+// await starts the child and reads what it prints until it is ready; a child of this
+// program prints its address with that.
+func (p *peer) await() error {
+	ready, err := p.begin()
+	if err != nil {
+		return err
+	}
 	select {
 	case said := <-ready:
 		if p.addr == "" {
@@ -148,8 +182,31 @@ func (p *peer) await() error {
 
 func (p *peer) pid() int { return p.cmd.Process.Pid }
 
+// pids are all processes that serve.
+func (p *peer) pids() []int {
+	if p.others != nil {
+		return p.others.Pids()
+	}
+	return []int{p.pid()}
+}
+
+// cpuTime is what all processes that serve have used.
+func (p *peer) cpuTime() (sum time.Duration, err error) {
+	for _, pid := range p.pids() {
+		d, err := cpuTime(pid)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", p.name, err)
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
 // stop ends the child, by force if it does not end by itself.
 func (p *peer) stop() error {
+	if p.others != nil {
+		return p.others.Stop()
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

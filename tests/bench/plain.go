@@ -15,15 +15,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// plain is a program without a server: threads that make files in directories and flush the directory
-// after each, with the system calls that a create needs.
+// plain is a program without a server: threads that make files in directories (or rename, or remove them) and flush the directory
+// after each, with the system calls that a server makes for that.
 type plain struct {
+	verb    string // of plainVerbs
 	root    string // what it makes lies beneath
 	volumes int    // directories
 	fsync   bool
 	time    time.Duration
 	count   int // files, at most
 	runs    int
+}
+
+// plainVerbs are what it can do. What was made is renamed, and what was renamed is removed, in the order in which it was made.
+var plainVerbs = map[string]func(p *plain, dir, n int, fsyncs *atomic.Int64) error{
+	"create": func(p *plain, dir, n int, fsyncs *atomic.Int64) error {
+		return p.createOne(dir, fmt.Sprintf("made-%08d", n), fsyncs)
+	},
+	"rename": func(p *plain, dir, n int, fsyncs *atomic.Int64) error {
+		return p.renameOne(dir, fmt.Sprintf("made-%08d", n), fmt.Sprintf("moved-%08d", n), fsyncs)
+	},
+	"remove": func(p *plain, dir, n int, fsyncs *atomic.Int64) error {
+		return p.removeOne(dir, fmt.Sprintf("moved-%08d", n), fsyncs)
+	},
 }
 
 // made is what it did.
@@ -35,9 +49,15 @@ type made struct {
 // measure runs the child self in empty directories.
 func (p *plain) measure(self string, threads int) (m made, err error) {
 	p.runs++
-	args := []string{"child-plain", strconv.Itoa(threads), strconv.FormatBool(p.fsync), p.time.String(), strconv.Itoa(p.count)}
+	p.verb = "create"
+	return p.again(self, threads, p.runs)
+}
+
+// again runs the child self in the directories of a run.
+func (p *plain) again(self string, threads, run int) (m made, err error) {
+	args := []string{"child-plain", p.verb, strconv.Itoa(threads), strconv.FormatBool(p.fsync), p.time.String(), strconv.Itoa(p.count)}
 	for v := range p.volumes {
-		d := filepath.Join(p.root, fmt.Sprintf("v%d", v), fmt.Sprintf("churn-%d", p.runs))
+		d := filepath.Join(p.root, fmt.Sprintf("v%d", v), fmt.Sprintf("churn-%d", run))
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return m, err
 		}
@@ -58,18 +78,18 @@ func (p *plain) measure(self string, threads int) (m made, err error) {
 
 // runPlain is the child.
 func runPlain(args []string, out io.Writer) error {
-	if len(args) < 5 {
-		return errors.New("arguments: threads fsync time count directories")
+	if len(args) < 6 || plainVerbs[args[0]] == nil {
+		return errors.New("arguments: create|rename|remove threads fsync time count directories")
 	}
-	threads, e1 := strconv.Atoi(args[0])
-	fsync, e2 := strconv.ParseBool(args[1])
-	limit, e3 := time.ParseDuration(args[2])
-	count, e4 := strconv.Atoi(args[3])
+	threads, e1 := strconv.Atoi(args[1])
+	fsync, e2 := strconv.ParseBool(args[2])
+	limit, e3 := time.ParseDuration(args[3])
+	count, e4 := strconv.Atoi(args[4])
 	if err := errors.Join(e1, e2, e3, e4); err != nil {
 		return err
 	}
-	p := plain{fsync: fsync, time: limit, count: count}
-	m, err := p.create(args[4:], threads)
+	p := plain{verb: args[0], fsync: fsync, time: limit, count: count}
+	m, err := p.work(args[5:], threads)
 	if err != nil {
 		return err
 	}
@@ -77,8 +97,8 @@ func runPlain(args []string, out io.Writer) error {
 	return err
 }
 
-// create makes files until the time or the count is over, in the directories in turn.
-func (p *plain) create(dirs []string, threads int) (m made, err error) {
+// work makes files (or what the verb says) until the time or the count is over, in the directories in turn.
+func (p *plain) work(dirs []string, threads int) (m made, err error) {
 	fds := make([]int, len(dirs))
 	for i, d := range dirs {
 		if fds[i], err = unix.Open(d, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
@@ -101,7 +121,7 @@ func (p *plain) create(dirs []string, threads int) (m made, err error) {
 				if n > p.count {
 					return
 				}
-				if errs[t] = p.createOne(fds[n%len(fds)], fmt.Sprintf("made-%08d", n), &fsyncs); errs[t] != nil {
+				if errs[t] = plainVerbs[p.verb](p, fds[n%len(fds)], n, &fsyncs); errs[t] != nil {
 					return
 				}
 				files.Add(1)

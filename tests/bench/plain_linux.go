@@ -41,6 +41,71 @@ func (p *plain) createOne(dir int, name string, fsyncs *atomic.Int64) error {
 	return nil
 }
 
+// look is how the server makes sure of a name before it changes it (vfs/volume/local, Dir.Stat, and the union's look for a mark).
+func look(dir int, name string, st *unix.Statx_t) error {
+	var fd int
+	err := retried(func() (err error) {
+		fd, err = unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	err = statxFd(fd, st)
+	if _, e := unix.Getxattr("/proc/self/fd/"+strconv.Itoa(fd), "user.sheaf.node", nil); e != nil && !errors.Is(e, unix.ENODATA) && !errors.Is(e, unix.ENOTSUP) {
+		err = errors.Join(err, fmt.Errorf("getxattr: %w", e))
+	}
+	return errors.Join(err, unix.Close(fd))
+}
+
+// renameOne makes the system calls that the server makes for a RENAME within a directory to a name that is not there, and makes
+// that durable if it must.
+func (p *plain) renameOne(dir int, from, to string, fsyncs *atomic.Int64) error {
+	var st unix.Statx_t
+	err := look(dir, from, &st)
+	if err == nil {
+		err = statxFd(dir, &st)
+	}
+	if err == nil {
+		err = retried(func() error { return unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE) })
+	}
+	if err == nil {
+		err = retried(func() error {
+			return unix.Statx(dir, to, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+		})
+	}
+	return p.changed(err, dir, "rename "+from, fsyncs)
+}
+
+// removeOne makes the system calls that the server makes for a REMOVE, and makes that durable if it must.
+func (p *plain) removeOne(dir int, name string, fsyncs *atomic.Int64) error {
+	var st unix.Statx_t
+	err := look(dir, name, &st)
+	if err == nil {
+		err = statxFd(dir, &st)
+	}
+	if err == nil {
+		err = retried(func() error { return unix.Unlinkat(dir, name, 0) })
+	}
+	return p.changed(err, dir, "remove "+name, fsyncs)
+}
+
+// changed looks at a directory after a change, and flushes it.
+func (p *plain) changed(err error, dir int, what string, fsyncs *atomic.Int64) error {
+	var st unix.Statx_t
+	if err == nil {
+		err = statxFd(dir, &st)
+	}
+	if err == nil && p.fsync {
+		fsyncs.Add(1)
+		err = retried(func() error { return unix.Fsync(dir) })
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
 // open makes a file and gives the name that it is still to get: none where the file system has no files without a name.
 func open(dir int, name string) (fd int, unnamed string, err error) {
 	try := func(at string, flags int) error {

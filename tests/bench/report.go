@@ -17,8 +17,8 @@ type table struct {
 
 // cell is one procedure on one server, over all rounds.
 type cell struct {
-	cpu  []float64 // µs per call, by round
-	rate []float64 // calls per second
+	cpu  []float64 // µs per call, or what the procedure counts, by round
+	rate []float64 // of the same, per second
 	lat  histogram
 	err  error
 }
@@ -32,11 +32,11 @@ func (t *table) at(op, peer string) *cell {
 }
 
 func (c *cell) add(r result) {
-	if r.calls == 0 {
+	if r.units == 0 {
 		return
 	}
-	c.cpu = append(c.cpu, float64(r.cpu)/float64(time.Microsecond)/float64(r.calls))
-	c.rate = append(c.rate, float64(r.calls)/r.wall.Seconds())
+	c.cpu = append(c.cpu, float64(r.cpu)/float64(time.Microsecond)/float64(r.units))
+	c.rate = append(c.rate, float64(r.units)/r.wall.Seconds())
 	c.lat.add(&r.lat)
 }
 

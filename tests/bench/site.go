@@ -57,6 +57,8 @@ type site struct {
 	root    []byte
 	hits    object // directory of hitNames files
 	files   []object
+	list    object   // directory that is listed: hits, or one that was laid out before the server began
+	listed  int      // names in it, from "name-0…0" on
 	churn   object   // directory in which names come and go
 	big     object   // bigSize bytes of variant 0
 	targets []target // to be written, one per connection
@@ -109,7 +111,7 @@ func (s *site) push(list *[]string, name string) {
 // requests are as long.
 func echoSite(conns int) *site {
 	o := object{"echo", make([]byte, 60), 1}
-	s := &site{echo: true, root: o.handle, hits: o, churn: o, big: o}
+	s := &site{echo: true, root: o.handle, hits: o, list: o, listed: hitNames, churn: o, big: o}
 	for range hitNames {
 		s.files = append(s.files, o)
 	}
@@ -120,18 +122,26 @@ func echoSite(conns int) *site {
 }
 
 // newSite mounts a server and makes what the calls need.
-func newSite(addr string, conns int) (*site, error) {
-	c, err := dial(addr)
+func newSite(p *peer, conns int) (*site, error) {
+	s := &site{}
+	var err error
+	if s.root, err = p.mount(); err != nil {
+		return nil, err
+	}
+	c, err := dial(p.addr)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	s := &site{}
-	if s.root, err = mount(c); err != nil {
-		return nil, fmt.Errorf("MNT: %w", err)
-	}
 	if s.hits, err = make1(c, s.root, "hits", true); err != nil {
 		return nil, err
+	}
+	s.list, s.listed = s.hits, hitNames
+	if p.laid > 0 {
+		s.listed = p.laid
+		if s.list.handle, err = lookup1(c, s.root, laidName); err != nil {
+			return nil, err
+		}
 	}
 	if s.churn, err = make1(c, s.root, "churn", true); err != nil {
 		return nil, err
@@ -156,16 +166,39 @@ func newSite(addr string, conns int) (*site, error) {
 	return s, nil
 }
 
-func mount(c *conn) ([]byte, error) {
-	r, err := c.call(progMount, procMnt, func(b []byte) []byte { return appendOpaque(b, []byte("/")) })
+// mount asks for the handle of what the peer exports.
+func (p *peer) mount() ([]byte, error) {
+	at, export := p.addr, "/"
+	if p.mountAddr != "" {
+		at, export = p.mountAddr, p.export
+	}
+	c, err := dial(at)
 	if err != nil {
 		return nil, err
 	}
-	if !r.status(nfsOK) {
-		return nil, r.err
+	defer c.Close()
+	r, err := c.call(progMount, procMnt, func(b []byte) []byte { return appendOpaque(b, []byte(export)) })
+	if err == nil {
+		r.status(nfsOK)
+		root := bytes.Clone(r.opaque())
+		if err = r.err; err == nil {
+			return root, nil
+		}
 	}
-	root := bytes.Clone(r.opaque())
-	return root, r.err
+	return nil, fmt.Errorf("MNT of %s: %w", export, err)
+}
+
+// lookup1 is the handle of a name that is there.
+func lookup1(c *conn, dir []byte, name string) ([]byte, error) {
+	r, err := c.call(progNFS, procLookup, func(b []byte) []byte { return appendName(b, dir, name) })
+	if err == nil {
+		r.status(nfsOK)
+		handle := bytes.Clone(r.opaque())
+		if err = r.err; err == nil {
+			return handle, nil
+		}
+	}
+	return nil, fmt.Errorf("LOOKUP of %s: %w", name, err)
 }
 
 // make1 makes a file or directory and looks at it.

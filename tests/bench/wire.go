@@ -25,6 +25,7 @@ const (
 	procRemove      = 12
 	procRename      = 14
 	procReadDirPlus = 17
+	procCommit      = 21
 
 	procMnt = 1
 )

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -98,13 +99,8 @@ func (s *Server) ganesha(dir string) error {
 	if err != nil {
 		return err
 	}
-	if s.Port, err = freePort(); err != nil {
+	if err := s.drawPorts(); err != nil {
 		return err
-	}
-	for s.MountPort = s.Port; s.MountPort == s.Port; {
-		if s.MountPort, err = freePort(); err != nil {
-			return err
-		}
 	}
 	conf, log := filepath.Join(dir, "ganesha.conf"), filepath.Join(dir, "ganesha.log")
 	err = errors.Join(os.MkdirAll(dir, 0o755),
@@ -170,6 +166,62 @@ func rpcbind() (done func() error, err error) {
 // registers tells whether an rpcbind takes registrations.
 func registers(string) bool {
 	conn, err := net.Dial("unix", rpcbindSocket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// Unfs3 starts unfs3 over the folder dir; what it writes of its own goes to run, which is made. It is told to use no portmapper.
+func Unfs3(run, dir string) (*Server, error) {
+	s := &Server{Export: dir}
+	if err := s.unfs3(run); err != nil {
+		return nil, errors.Join(fmt.Errorf("unfs3 over %s: %w", dir, err), s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Server) unfs3(dir string) error {
+	program, err := exec.LookPath("unfsd")
+	if err != nil {
+		return err
+	}
+	if err := s.drawPorts(); err != nil {
+		return err
+	}
+	exports := filepath.Join(dir, "exports")
+	err = errors.Join(os.MkdirAll(dir, 0o755),
+		os.WriteFile(exports, fmt.Appendf(nil, "%s 127.0.0.1(rw,no_root_squash)\n", s.Export), 0o644))
+	if err != nil {
+		return err
+	}
+	p, err := run(exec.Command(program, "-d", "-p", "-t", "-l", "127.0.0.1", "-e", exports, "-i", filepath.Join(dir, "pid"),
+		"-n", strconv.Itoa(s.Port), "-m", strconv.Itoa(s.MountPort)), func(string) bool { return listens(s.Port) && listens(s.MountPort) })
+	if err != nil {
+		return err
+	}
+	s.procs = append(s.procs, p)
+	s.stops = append(s.stops, p.stop)
+	return nil
+}
+
+// drawPorts gives the server two.
+func (s *Server) drawPorts() (err error) {
+	if s.Port, err = freePort(); err != nil {
+		return err
+	}
+	for s.MountPort = s.Port; s.MountPort == s.Port; {
+		if s.MountPort, err = freePort(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listens tells whether a port of 127.0.0.1 can be connected to.
+func listens(port int) bool {
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return false
 	}

@@ -22,3 +22,6 @@ func (s *Server) CPU() (time.Duration, error) { return CPUTime(0) }
 func CPUTime(int) (time.Duration, error) {
 	return 0, errors.New("the CPU time of a running process can be asked for on Linux only")
 }
+
+// Unfs3 runs on Linux here.
+func Unfs3(string, string) (*Server, error) { return nil, errLinux }

@@ -1,0 +1,19 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"io"
+)
+
+var errBeside = errors.New("-beside is for Linux: it needs the CPU time and memory of other processes")
+
+// apart compares on Linux.
+func (o *options) apart(string, io.Writer, io.Writer) error { return errBeside }
+
+func settle() error { return errBeside }
+
+func fileSystem(string) (string, error) { return "", errBeside }
+
+func resident(int) (uint64, error) { return 0, errBeside }
