@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,7 @@ type Options struct {
 	// DirMax is the largest reply to READDIR and READDIRPLUS, in bytes (dtpref), at
 	// least MinDirMax. Default DefaultDirMax. Larger requests are cut short.
 	DirMax uint32
-	// MaxMounts bounds the list of mounts that DUMP shows; the oldest entry goes
+	// MaxMounts bounds the list of mounts that DUMP shows; the oldest entry of the client who has most goes
 	// first. Default mount3.DefaultMaxMounts.
 	MaxMounts int
 	// ForceSquash, if set, is who every caller becomes, whatever the exports say: for
@@ -220,6 +221,27 @@ func (s *Server) Stats() Stats {
 		})
 	}
 	return st
+}
+
+// ClientStats is a snapshot of one client.
+type ClientStats struct {
+	rpc.ClientStats
+	Mounts []string // what it said it has mounted, oldest first
+}
+
+// Clients returns a snapshot of the clients that are known, those with most calls first.
+func (s *Server) Clients() []ClientStats {
+	mounts := make(map[netip.Addr][]string)
+	for _, m := range s.mount.Mounts() {
+		key := rpc.ClientAddr(m.Client)
+		mounts[key] = append(mounts[key], m.Dir)
+	}
+	known := s.rpc.Clients()
+	all := make([]ClientStats, len(known))
+	for i, c := range known {
+		all[i] = ClientStats{ClientStats: c, Mounts: mounts[c.Addr]}
+	}
+	return all
 }
 
 // ExportPath is the path of the export that vfs.Who.Export names, empty if there is none.

@@ -141,6 +141,7 @@ func TestHelp(t *testing.T) {
 		"help.txt":          {"--help"},
 		"serve.txt":         {"serve", "--help"},
 		"status.txt":        {"status", "--help"},
+		"clients.txt":       {"clients", "--help"},
 		"where.txt":         {"where", "--help"},
 		"volume-list.txt":   {"volume", "list", "--help"},
 		"cache-drop.txt":    {"cache", "drop", "--help"},

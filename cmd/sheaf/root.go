@@ -117,7 +117,7 @@ directories: taken out of the share, each has the files it keeps at their paths.
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{seeHelp(cmd, flagFault(err))} })
-	root.AddCommand(newServe(io), newStatus(io), newWhere(io), newCheck(io), newRebuild(io), newCache(io), newScript(io), newVolume(io), newConfig(io), newVersion(io))
+	root.AddCommand(newServe(io), newStatus(io), newClients(io), newWhere(io), newCheck(io), newRebuild(io), newCache(io), newScript(io), newVolume(io), newConfig(io), newVersion(io))
 	wrapArgs(root)
 	return root
 }

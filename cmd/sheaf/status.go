@@ -80,7 +80,7 @@ func printStatus(w io.Writer, s *share.Status) error {
 		fmt.Fprintf(t, "memory\t%s for %d objects and %d absent names; %d directories proved anew, %d went for want of room\n", humanBytes(uint64(c.Memory)), c.Nodes, c.Absences, c.Revalidated, c.Evicted)
 	}
 	if c := s.Traffic; c != nil {
-		fmt.Fprintf(t, "traffic\t%d connections, %d calls answered, %d in flight and %d of them for long, %d repeated\n", c.Connections, c.Calls, c.InFlight, c.Slow, c.Repeated)
+		fmt.Fprintf(t, "traffic\t%d connections of %d clients, %d calls answered, %d in flight and %d of them for long, %d repeated\n", c.Connections, c.Clients, c.Calls, c.InFlight, c.Slow, c.Repeated)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -21,13 +21,15 @@ type Mount struct {
 // encoded is the size of m in the reply to DUMP, in bytes.
 func (m *Mount) encoded() int { return 4 + xdr.OpaqueSize(len(m.Host)) + xdr.OpaqueSize(len(m.Dir)) }
 
-// list is the list of mounts, oldest first.
+// list is the list of mounts, oldest first. When it is full, the oldest goes of the client who has most: one
+// that mounts all there is drives out its own.
 type list struct {
 	limit int // mounts
 
 	mu     sync.Mutex
 	mounts []Mount
-	size   int // bytes, encoded
+	size   int                // bytes, encoded
+	by     map[netip.Addr]int // of size, by client
 }
 
 // add puts a mount at the end; one that is there moves. The oldest go if there are too
@@ -43,13 +45,35 @@ func (l *list) add(c *rpc.Call, dir string) {
 	defer l.mu.Unlock()
 	l.drop(m.Client, func(old *Mount) bool { return old.Dir == dir })
 	l.mounts = append(l.mounts, m)
-	l.size += m.encoded()
-	old := 0
-	for len(l.mounts)-old > l.limit || l.size > ListMax {
-		l.size -= l.mounts[old].encoded()
-		old++
+	l.count(&m, m.encoded())
+	for len(l.mounts) > l.limit || l.size > ListMax {
+		at := l.oldestOfMost()
+		l.count(&l.mounts[at], -l.mounts[at].encoded())
+		l.mounts = slices.Delete(l.mounts, at, at+1)
 	}
-	l.mounts = slices.Delete(l.mounts, 0, old)
+}
+
+// oldestOfMost is where the oldest mount is of the client whose mounts are the most bytes. mu is held, and there are some.
+func (l *list) oldestOfMost() int {
+	var most netip.Addr
+	for client, size := range l.by {
+		if size > l.by[most] {
+			most = client
+		}
+	}
+	return slices.IndexFunc(l.mounts, func(m Mount) bool { return rpc.ClientAddr(m.Client) == most })
+}
+
+// count adds n bytes of m's client. mu is held.
+func (l *list) count(m *Mount, n int) {
+	if l.by == nil {
+		l.by = make(map[netip.Addr]int)
+	}
+	client := rpc.ClientAddr(m.Client)
+	l.size += n
+	if l.by[client] += n; l.by[client] == 0 {
+		delete(l.by, client)
+	}
 }
 
 // remove takes away those mounts of a client that match.
@@ -64,7 +88,7 @@ func (l *list) drop(client netip.Addr, match func(*Mount) bool) {
 	l.mounts = slices.DeleteFunc(l.mounts, func(m Mount) bool {
 		gone := m.Client == client && match(&m)
 		if gone {
-			l.size -= m.encoded()
+			l.count(&m, -m.encoded())
 		}
 		return gone
 	})

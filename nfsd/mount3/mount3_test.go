@@ -67,6 +67,29 @@ func TestListWithoutAddresses(t *testing.T) {
 	}
 }
 
+// TestListByClient: a client that mounts all it can drives out its own mounts, and not another's.
+func TestListByClient(t *testing.T) {
+	l := list{limit: 8}
+	from := func(ip string) *rpc.Call {
+		return &rpc.Call{Client: netip.AddrPortFrom(netip.MustParseAddr(ip), 700), Cred: &rpc.Cred{}}
+	}
+	l.add(from("192.0.2.1"), "/first")
+	for i := range 100 {
+		l.add(from(fmt.Sprintf("2001:db8::%x", i)), fmt.Sprintf("/%d", i)) // one network, one client
+	}
+	l.add(from("192.0.2.2"), "/late")
+	got := l.all()
+	if len(got) != 8 || got[0].Dir != "/first" || got[1].Dir != "/94" || got[7].Dir != "/late" {
+		t.Errorf("%+v", got)
+	}
+	for _, m := range got {
+		l.remove(m.Client, func(*Mount) bool { return true })
+	}
+	if l.size != 0 || len(l.by) != 0 {
+		t.Errorf("%d bytes of nothing, %v", l.size, l.by)
+	}
+}
+
 // admitting is a Backend that mounts whatever is asked for.
 type admitting struct{}
 

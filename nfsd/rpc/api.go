@@ -185,42 +185,59 @@ type Config struct {
 	// 1 MiB + 4 KiB.
 	MaxReply int
 	// MaxConns bounds connections. Default 1,000. At the limit a new one takes
-	// the place of the one whose client has done nothing for longest (no call, no
-	// more of a record, no reply taken), if that is EvictIdle, and is closed at once
+	// the place of one whose client has more than the newcomer's would have then, or of the one whose
+	// client has done nothing for longest (no call, no
+	// more of a record, no reply taken), if that is EvictIdle and he has no fewer, and is closed at once
 	// otherwise.
 	MaxConns int
+	// ClientConns bounds connections of one client, which is an IPv4 address or an IPv6 network of 64
+	// bits. Default MaxConns. At the limit a new one takes the place of his that is idle longest, if that
+	// is EvictIdle, and is closed at once otherwise.
+	ClientConns int
 	// MaxCalls bounds the calls in flight per connection. Default 128. At the
 	// limit the connection is not read.
 	MaxCalls int
+	// ClientCalls bounds the calls in flight of one client, MaxAllCalls those of all, without those set aside
+	// (SlowAfter). Defaults 2,048 and 16,384. At the limit no call that needs a worker is
+	// read; who has least goes first. The bytes of a call that is there already may make it some more.
+	ClientCalls, MaxAllCalls int
 	// MaxConnBytes bounds bytes in flight per connection: large records, and
 	// replies running or not yet sent. Default 32 MiB. At the limit the
 	// connection is not read. One call is always admitted.
 	MaxConnBytes int64
+	// ClientBytes bounds bytes in flight of one client. Default half of MaxBytes. At the limit his connections
+	// are not read, of which those that hold least go first. Large records that have not arrived completely have
+	// half of it at most.
+	ClientBytes int64
 	// MaxBytes bounds bytes in flight of all connections. Default 256 MiB.
 	// Beside them a connection with input or output in progress holds at most
 	// one read buffer and three reply buffers of 72 KiB, an idle one none. Large
 	// records that have not arrived completely have half of it at most. When it is
-	// used up, the connections that hold least go first, and the timeouts below
+	// used up, the clients that hold least go first, and the timeouts below
 	// are an eighth for those that hold any.
 	MaxBytes int64
 	// MaxWorkers bounds the goroutines that run calls which must wait. Default
-	// 1,024; a reader that runs one itself counts after two to four milliseconds in it. They are started as needed and end when idle. Connections that
-	// wait for one are served in turn.
+	// 1,024; a reader that runs one itself counts after two to four milliseconds in it. They are started as needed and end when idle. Clients that
+	// wait for one are served in turn, and of a client his connections.
 	MaxWorkers int
+	// ClientWorkers bounds those that run calls of one client. Default 256, or MaxWorkers. Clients that have
+	// calls at the same time have an equal part of it each, one at least.
+	ClientWorkers int
 	// SlowAfter is how long a call may run until it is set aside: it does not count any
 	// more against MaxCalls, MaxConnBytes and MaxWorkers, so that calls which wait for a
 	// disk that hangs keep no others of their connection waiting. Default 250 ms.
 	SlowAfter time.Duration
 	// MaxSlow bounds the calls set aside, of all connections. Default 1,024; they hold a
-	// quarter of MaxBytes at most. Calls that find no room stay where they are, and when they have
-	// half of their connection's calls or bytes, further ones that need a worker are
+	// quarter of MaxBytes at most. One client has as many as are left for others, at most: half of them if he is alone.
+	// Calls that find no room stay where they are, and when they have
+	// half of their connection's, client's or server's calls or bytes, further ones that need a worker are
 	// answered by Proc.Busy.
 	MaxSlow int
 	// ReplyCache bounds the memory of the reply cache, in bytes. Default 16 MiB.
 	ReplyCache int64
 
-	// RecordTimeout bounds the time from a record's first byte to its last.
-	// Default 60 s.
+	// RecordTimeout bounds the time from a record's first byte to its last, and from the beginning
+	// of a connection to its first record. Default 60 s.
 	RecordTimeout time.Duration
 	// WriteTimeout bounds the time in which a client must take the next
 	// piece of at most 1 MiB of its replies. Default 60 s. After Shutdown it is an

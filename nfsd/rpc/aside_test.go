@@ -57,7 +57,8 @@ func TestSetAside(t *testing.T) {
 				t.Errorf("%d of %d calls were answered", len(seen), n)
 			}
 			eventually(t, "nothing to be set aside", func() bool {
-				return s.Stats().Slow == 0 && s.aside.bytes.Load() == 0
+				calls, bytes := s.aside.load()
+				return calls == 0 && bytes == 0
 			})
 		})
 	}
@@ -67,7 +68,7 @@ func TestSetAside(t *testing.T) {
 // answered inline goes on, a call that runs already is not told to come again, and in the end all is as it was.
 func TestCrowded(t *testing.T) {
 	w := newWorld()
-	s, addr := startServer(t, Config{Programs: w.programs(), MaxCalls: 8, MaxSlow: 4, SlowAfter: 20 * time.Millisecond})
+	s, addr := startServer(t, Config{Programs: w.programs(), MaxCalls: 8, MaxSlow: 8, SlowAfter: 20 * time.Millisecond})
 	nc := dialRaw(t, addr)
 	const n = 9 // 4 aside, 5 in the connection's 8 places: the last one makes the crowd
 	hangs(t, w, func(xid uint32) { send(t, nc, record(xid, procBusy, nil)) }, n)

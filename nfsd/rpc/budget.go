@@ -6,51 +6,61 @@ import (
 	"sync/atomic"
 )
 
-// budget bounds the bytes in flight of all connections. Who waits is served by how
-// little his connection holds, so that a few clients that hold much and take their
+// budget bounds the bytes, or the calls, in flight of one client or of all. Who waits is served by how
+// little his client holds, and then his connection, so that a few clients that hold much and take their
 // replies slowly do not share what they give back with those who hold nothing; of
 // equals the oldest is served first. Nobody overtakes the one whose turn it is, so
 // that a large call is not starved by small ones. Nor is a connection that holds
 // much: it holds less and less while it waits.
 type budget struct {
 	mu    sync.Mutex
-	used  int64
+	used  atomic.Int64 // changed under mu
 	limit int64
 	queue []*budgetWaiter // oldest first
 }
 
 type budgetWaiter struct {
 	n       int64
-	held    *atomic.Int64 // bytes that its connection has or waits for
+	by      holder
 	granted chan struct{}
 }
 
-// fits reports whether n more bytes may be taken. One call is always admitted,
-// even if it is larger than the limit: it could never run otherwise.
-func (b *budget) fits(n int64) bool { return b.used == 0 || b.used+n <= b.limit }
+// holder is who waits, by what his client, and of that his connection, has or waits for.
+type holder struct{ client, conn *atomic.Int64 }
 
-// tryTake takes n bytes if that needs no waiting.
+// less reports whether h holds less than o.
+func (h holder) less(o holder) bool {
+	if a, b := h.client.Load(), o.client.Load(); a != b {
+		return a < b
+	}
+	return h.conn.Load() < o.conn.Load()
+}
+
+// fits reports whether n more may be taken. One call is always admitted,
+// even if it is larger than the limit: it could never run otherwise.
+func (b *budget) fits(n int64) bool { return b.used.Load() == 0 || b.used.Load()+n <= b.limit }
+
+// tryTake takes n if that needs no waiting.
 func (b *budget) tryTake(n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.queue) > 0 || !b.fits(n) {
 		return false
 	}
-	b.used += n
+	b.used.Add(n)
 	return true
 }
 
-// take waits until it has n bytes or stop is closed, and reports which. held is what
-// the caller's connection has or waits for. The caller must not hold bytes that only
+// take waits until it has n or stop is closed, and reports which. The caller must not hold bytes that only
 // its own progress gives back (R5).
-func (b *budget) take(n int64, held *atomic.Int64, stop <-chan struct{}) bool {
+func (b *budget) take(n int64, by holder, stop <-chan struct{}) bool {
 	b.mu.Lock()
 	if len(b.queue) == 0 && b.fits(n) {
-		b.used += n
+		b.used.Add(n)
 		b.mu.Unlock()
 		return true
 	}
-	w := &budgetWaiter{n: n, held: held, granted: make(chan struct{})}
+	w := &budgetWaiter{n: n, by: by, granted: make(chan struct{})}
 	b.queue = append(b.queue, w)
 	b.mu.Unlock()
 	select {
@@ -62,7 +72,7 @@ func (b *budget) take(n int64, held *atomic.Int64, stop <-chan struct{}) bool {
 	defer b.mu.Unlock()
 	select {
 	case <-w.granted: // granted while we gave up
-		b.used -= n
+		b.used.Add(-n)
 	default:
 		for i, x := range b.queue {
 			if x == w {
@@ -75,19 +85,18 @@ func (b *budget) take(n int64, held *atomic.Int64, stop <-chan struct{}) bool {
 	return false
 }
 
-// force takes n bytes whatever the limit says.
+// force takes n whatever the limit says.
 func (b *budget) force(n int64) {
 	b.mu.Lock()
-	b.used += n
+	b.used.Add(n)
 	b.mu.Unlock()
 }
 
-// give returns n bytes.
+// give returns n.
 func (b *budget) give(n int64) {
 	b.mu.Lock()
-	b.used -= n
-	if b.used < 0 {
-		panic("rpc: more bytes given back than taken")
+	if b.used.Add(-n) < 0 {
+		panic("rpc: more given back than taken")
 	}
 	if len(b.queue) > 0 {
 		b.grant()
@@ -104,7 +113,7 @@ func (b *budget) grant() {
 			return
 		}
 		b.queue = slices.Delete(b.queue, at, at+1)
-		b.used += w.n
+		b.used.Add(w.n)
 		close(w.granted)
 	}
 }
@@ -112,10 +121,10 @@ func (b *budget) grant() {
 // turn returns whose turn it is: there are at most as many waiters as connections.
 // mu is held, and somebody waits.
 func (b *budget) turn() int {
-	at, least := 0, b.queue[0].held.Load()
-	for i, w := range b.queue[1:] {
-		if n := w.held.Load(); n < least {
-			at, least = i+1, n
+	at := 0
+	for i, w := range b.queue {
+		if w.by.less(b.queue[at].by) {
+			at = i
 		}
 	}
 	return at
@@ -128,9 +137,5 @@ func (b *budget) pressed() bool {
 	return len(b.queue) > 0
 }
 
-// load returns the bytes taken.
-func (b *budget) load() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.used
-}
+// load returns what is taken.
+func (b *budget) load() int64 { return b.used.Load() }

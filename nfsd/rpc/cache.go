@@ -56,26 +56,35 @@ type cacheEntry struct {
 	waiter *conn  // another connection of the client that waits for the reply
 
 	chain      *cacheEntry // next entry of the same key
-	prev, next *cacheEntry // done entries, oldest first
+	of         *client     // whose call it is
+	prev, next *cacheEntry // the client's done entries, oldest first
 }
 
 // replyCache is the duplicate request cache: it makes a retransmission of a call
 // that must not run twice get the first run's reply. Entries of calls that run
-// are never evicted, there are at most as many as calls in flight; replies go
-// oldest first when their memory exceeds the limit.
+// are never evicted, there are at most as many as calls in flight; when the memory of replies
+// exceeds the limit the oldest go of a client who has more than the average: one that floods drives out
+// its own.
 type replyCache struct {
 	mu    sync.Mutex
 	limit int64
 	used  int64
 	seed  maphash.Seed
 	calls map[cacheKey]*cacheEntry
-	list  cacheEntry // sentinel of the ring of done entries
+	kept  int64     // of used, by replies
+	have  []*client // who have replies here, in any order
+	most  *client   // one of them who has more than the average, as far as is known
+}
+
+// keptCalls are the replies of one client. Guarded by replyCache.mu.
+type keptCalls struct {
+	used int64      // bytes
+	ring cacheEntry // sentinel of the ring of done entries; linked to itself while the client is in have
+	at   int        // in have
 }
 
 func newReplyCache(limit int64) *replyCache {
-	rc := &replyCache{limit: limit, seed: maphash.MakeSeed(), calls: make(map[cacheKey]*cacheEntry)}
-	rc.list.next, rc.list.prev = &rc.list, &rc.list
-	return rc
+	return &replyCache{limit: limit, seed: maphash.MakeSeed(), calls: make(map[cacheKey]*cacheEntry)}
 }
 
 // match reports whether a call by p may be a retransmission of e's. A client
@@ -118,7 +127,7 @@ func (rc *replyCache) begin(key cacheKey, c *conn) (e *cacheEntry, answer cacheA
 		displaced, e.waiter = e.waiter, c
 		return nil, cacheWait, nil, displaced
 	}
-	e = &cacheEntry{key: key, peer: c.peer, chain: rc.calls[key]}
+	e = &cacheEntry{key: key, peer: c.peer, of: c.cl, chain: rc.calls[key]}
 	rc.calls[key] = e
 	rc.used += entryCost
 	return e, cacheRun, nil, nil
@@ -144,19 +153,61 @@ func (rc *replyCache) finish(e *cacheEntry, reply []byte, keep bool) (waiter *co
 	}
 	e.done, e.reply = true, reply
 	rc.used += cost
-	e.prev, e.next = rc.list.prev, &rc.list
-	e.prev.next, e.next.prev = e, e
-	for rc.used > rc.limit && rc.list.next != &rc.list {
-		rc.forget(rc.list.next)
+	rc.keep(e)
+	for rc.used > rc.limit && len(rc.have) > 0 {
+		rc.forget(rc.most.kept.ring.next)
 	}
 	return waiter
+}
+
+// keep appends a done entry to those of its client. mu is held.
+func (rc *replyCache) keep(e *cacheEntry) {
+	k := &e.of.kept
+	if k.used == 0 {
+		k.ring.next, k.ring.prev = &k.ring, &k.ring
+		k.at = len(rc.have)
+		rc.have = append(rc.have, e.of)
+	}
+	e.prev, e.next = k.ring.prev, &k.ring
+	e.prev.next, e.next.prev = e, e
+	cost := entryCost + int64(len(e.reply))
+	k.used += cost
+	rc.kept += cost
+	if rc.most == nil || k.used > rc.most.kept.used {
+		rc.most = e.of
+	}
+}
+
+// unkeep takes an entry from those of its client. mu is held.
+func (rc *replyCache) unkeep(e *cacheEntry) {
+	e.prev.next, e.next.prev = e.next, e.prev
+	k := &e.of.kept
+	cost := entryCost + int64(len(e.reply))
+	k.used -= cost
+	rc.kept -= cost
+	if k.used == 0 {
+		last := rc.have[len(rc.have)-1]
+		rc.have[k.at], last.kept.at = last, k.at
+		rc.have[len(rc.have)-1] = nil
+		rc.have = rc.have[:len(rc.have)-1]
+	}
+	// Who has more than the average is found by looking at all, but only after as many replies
+	// of the last one as made him sink below it.
+	if rc.most == e.of && k.used*int64(len(rc.have)) < rc.kept || len(rc.have) == 0 {
+		rc.most = nil
+		for _, cl := range rc.have {
+			if rc.most == nil || cl.kept.used > rc.most.kept.used {
+				rc.most = cl
+			}
+		}
+	}
 }
 
 // forget removes e. mu is held.
 func (rc *replyCache) forget(e *cacheEntry) {
 	rc.used -= entryCost + int64(len(e.reply))
 	if e.done {
-		e.prev.next, e.next.prev = e.next, e.prev
+		rc.unkeep(e)
 	}
 	if first := rc.calls[e.key]; first != e {
 		for first.chain != e {

@@ -121,7 +121,7 @@ func TestCacheInProgress(t *testing.T) {
 // TestCacheBound: the cache keeps to its limit and forgets the oldest first.
 func TestCacheBound(t *testing.T) {
 	rc := newReplyCache(100 * (entryCost + 100))
-	c := &conn{peer: &peer{}}
+	c := &conn{peer: &peer{}, cl: new(client)}
 	run := func(xid uint32, size int) cacheAnswer {
 		e, answer, _, _ := rc.begin(cacheKey{xid: xid}, c)
 		if answer == cacheRun {
@@ -150,7 +150,7 @@ func TestCacheBound(t *testing.T) {
 	// Entries of one key from several live connections.
 	var es []*cacheEntry
 	for port := range 3 {
-		other := &conn{peer: &peer{addr: addrPort(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port + 1})}}
+		other := &conn{peer: &peer{addr: addrPort(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port + 1})}, cl: c.cl}
 		other.peer.conn.Store(other)
 		e, answer, _, _ := rc.begin(cacheKey{xid: 7000}, other)
 		if answer != cacheRun {
@@ -165,7 +165,7 @@ func TestCacheBound(t *testing.T) {
 		t.Error("forgotten entries are still linked")
 	}
 	for len(rc.calls) > 0 {
-		rc.forget(rc.list.next)
+		rc.forget(c.cl.kept.ring.next)
 	}
 	if rc.used != 0 {
 		t.Errorf("%d bytes used by nothing", rc.used)
@@ -183,9 +183,9 @@ func TestBudget(t *testing.T) {
 	queued := func(n int) func() bool {
 		return func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.queue) == n }
 	}
-	go func() { got <- b.take(8, new(atomic.Int64), stop) }()
+	go func() { got <- b.take(8, holder{new(atomic.Int64), new(atomic.Int64)}, stop) }()
 	eventually(t, "a waiter", queued(1))
-	go func() { got <- b.take(3, new(atomic.Int64), nil) }()
+	go func() { got <- b.take(3, holder{new(atomic.Int64), new(atomic.Int64)}, nil) }()
 	eventually(t, "a second waiter", queued(2))
 	if b.tryTake(1) {
 		t.Error("overtaken")
@@ -201,23 +201,24 @@ func TestBudget(t *testing.T) {
 	b.give(3)
 }
 
-// TestBudgetTurns: who holds least is served first, whoever came first.
+// TestBudgetTurns: whose client holds least is served first, and of one client whose connection does, whoever came first.
 func TestBudgetTurns(t *testing.T) {
 	b := budget{limit: 10}
 	if !b.tryTake(10) {
 		t.Fatal("nothing taken, and nothing to be had")
 	}
 	order := make(chan int64, 4)
-	for i, held := range []int64{40, 20, 30, 20} {
-		h := new(atomic.Int64)
-		h.Store(held)
+	for i, held := range [][2]int64{{40, 2}, {20, 9}, {30, 1}, {20, 8}} {
+		h := holder{new(atomic.Int64), new(atomic.Int64)}
+		h.client.Store(held[0])
+		h.conn.Store(held[1])
 		go func() {
 			b.take(10, h, nil)
-			order <- held + int64(i)
+			order <- held[0] + int64(i)
 		}()
 		eventually(t, "a waiter", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.queue) == i+1 })
 	}
-	for _, want := range []int64{21, 23, 32, 40} {
+	for _, want := range []int64{23, 21, 32, 40} {
 		b.give(10)
 		if got := wait(t, order); got != want {
 			t.Errorf("served %d, want %d", got, want)
@@ -233,8 +234,8 @@ func TestBudgetTurns(t *testing.T) {
 func TestPoolTrim(t *testing.T) {
 	ran := make(chan struct{}, 8)
 	gate := make(chan struct{})
-	p := pool{max: 8, run: func(*Call) { ran <- struct{}{}; <-gate }}
-	c := new(conn)
+	p := pool{max: 8, share: 8, run: func(*Call) { ran <- struct{}{}; <-gate }}
+	c := &conn{cl: new(client)}
 	for range 20 {
 		p.submit(&Call{callState: callState{conn: c}})
 	}

@@ -18,6 +18,7 @@ var (
 	errRelieved      = errors.New("another goroutine reads the connection")
 	errForced        = errors.New("server closed")
 	errEvicted       = errors.New("idle connection closed to make room at MaxConns")
+	errSilent        = errors.New("no call came within RecordTimeout")
 	errIdle          = errors.New("idle for longer than IdleTimeout")
 	errRecordTimeout = errors.New("record not complete within RecordTimeout")
 	errAbandoned     = errors.New("the call that a retransmission waited for was never run")
@@ -59,6 +60,7 @@ type conn struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil: nc has no descriptor, read by nc.Read
 	peer   *peer
+	cl     *client
 	ctx    context.Context // cancelled by fail
 	cancel context.CancelFunc
 
@@ -72,6 +74,8 @@ type conn struct {
 	outCalls  int
 	pushed    int    // bytes of inline replies that push queued and nobody was told to send
 	answered  uint64 // inline calls since the last publication
+	got       uint64 // bytes received since then
+	spoken    bool   // a record has come
 	caution   caution
 	armed     bool  // readSince is set
 	waiting   bool  // in read: beforeWait has run
@@ -94,6 +98,7 @@ type conn struct {
 	writeSince atomic.Int64 // waits for the client to take a piece of output
 	lastCall   atomic.Int64 // end of the last parked call
 
+	silent     atomic.Bool  // no record has come yet
 	drainSince atomic.Int64 // time on the same clock at which Shutdown began
 }
 
@@ -101,10 +106,12 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, peer: &peer{addr: addrPort(nc.RemoteAddr())}}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.peer.conn.Store(c)
+	c.cl = s.hold(c.peer.addr.Addr())
 	c.rr.limit = s.cfg.MaxRecord
 	c.creds.seed = s.cache.seed
 	c.init()
 	c.idleSince.Store(s.clock.Load())
+	c.silent.Store(true)
 	if sc, ok := nc.(syscall.Conn); ok && rawReads {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
@@ -147,7 +154,7 @@ func (c *conn) serve() {
 	cerr := c.nc.Close()
 	c.rr.release()
 	if c.bigCharge > 0 {
-		c.s.arriving.give(c.bigCharge)
+		c.hasArrived(c.bigCharge)
 		c.give(c.bigCharge)
 	}
 	putBuffer(c.out)
@@ -172,15 +179,20 @@ func (c *conn) loop() error {
 				c.armed = false
 				c.readSince.Store(0)
 			}
+			if !c.spoken {
+				c.spoken = true
+				c.silent.Store(false)
+			}
 			charge := int64(0)
 			if own != nil {
 				charge, c.bigCharge = c.bigCharge, 0
-				c.s.arriving.give(charge)
+				c.hasArrived(charge)
 			}
 			if err := c.dispatch(rec, own, charge); err != nil {
 				return err
 			}
 			if c.outLen+c.pushed >= flushBytes || c.outCalls >= flushCalls {
+				c.publish()
 				c.flush()
 			}
 		case needData:
@@ -219,6 +231,7 @@ func (c *conn) read() error {
 		c.idleSince.Store(0)
 	}
 	if c.readN > 0 {
+		c.got += uint64(c.readN)
 		c.rr.filled(c.readN)
 		return nil
 	}
@@ -255,8 +268,8 @@ func (c *conn) tryRead(fd uintptr) bool {
 // beforeWait prepares for a long time without input.
 func (c *conn) beforeWait() {
 	c.waiting = true
-	c.flush()
 	c.publish()
+	c.flush()
 	now := c.s.clock.Load()
 	if !c.rr.partial() {
 		c.idleSince.Store(now)
@@ -271,10 +284,19 @@ func (c *conn) beforeWait() {
 	c.call = Call{} // its Args would keep a read buffer alive
 }
 
-// publish adds the reader's count of calls to the server's.
+// publish adds the reader's counts to the server's and the client's.
 func (c *conn) publish() {
+	if c.got > 0 {
+		c.cl.in.Add(c.got)
+		c.got = 0
+	}
+	if c.call.proc != nil {
+		c.cl.last.Store(c.call.proc)
+		c.cl.lastAt.Store(c.s.clock.Load())
+	}
 	if c.answered > 0 {
 		c.s.inline.Add(c.answered)
+		c.cl.answered.Add(c.answered)
 		c.answered = 0
 	}
 }
@@ -327,6 +349,8 @@ func (c *conn) sweep(now int64, pressed bool) {
 		c.fail(errWriteTimeout)
 	case over(&c.readSince, read):
 		c.fail(errRecordTimeout)
+	case c.silent.Load() && c.idleFor(now) > c.s.cfg.RecordTimeout:
+		c.fail(errSilent)
 	case c.idleFor(now) > c.s.cfg.IdleTimeout:
 		c.fail(errIdle)
 	}

@@ -531,6 +531,8 @@ func TestRecordTimeout(t *testing.T) {
 	s, addr := startServer(t, Config{Programs: testPrograms(), RecordTimeout: 200 * time.Millisecond, IdleTimeout: time.Second})
 	idle, slow := dialRaw(t, addr), dialRaw(t, addr)
 	began := time.Now()
+	send(t, idle, record(1, procEcho, nil))
+	receive(t, idle)
 	for i := range record(1, procEcho, make([]byte, 100)) {
 		if _, err := slow.Write([]byte{record(1, procEcho, make([]byte, 100))[i]}); err != nil {
 			break

@@ -162,7 +162,7 @@ func (c *conn) dispatch(rec []byte, own *buffer, charge int64) error {
 			call.outCharge = bufferSize(64 + replyHeader + n)
 			if charge > 0 { // R5: it holds bytes already
 				c.force(call.outCharge)
-			} else if !c.admit(call.outCharge, 0) {
+			} else if !c.admit(call.outCharge, 0, false) {
 				return c.reason()
 			}
 		}
@@ -224,7 +224,8 @@ func (c *conn) remember(call *Call) (run bool, err error) {
 		c.mu.Lock()
 		c.calls++
 		c.mu.Unlock()
-	} else if !c.admit(0, 1) {
+		c.countCalls(1)
+	} else if !c.admit(0, 1, call.recCharge+call.outCharge > 0) {
 		return false, c.reason()
 	}
 	key := cacheKey{
@@ -358,12 +359,12 @@ func (c *conn) park(call *Call) error {
 	if call.slot {
 		slots = 0
 	}
-	wait := args + out
-	if call.recCharge+call.outCharge > 0 { // R5: it holds bytes already
+	wait, holding := args+out, call.recCharge+call.outCharge > 0
+	if holding { // R5
 		c.force(wait)
 		wait = 0
 	}
-	if !c.admit(wait, slots) {
+	if !c.admit(wait, slots, holding) {
 		c.abandon(call, args+out-wait)
 		return c.reason()
 	}
@@ -381,7 +382,7 @@ func (c *conn) park(call *Call) error {
 		pc.Args = pc.rec.b[:copy(pc.rec.b, call.Args):n]
 	}
 	c.s.parked.Add(1)
-	if small && c.caution.runsHere(c.others()) && c.s.pool.hasRoom() {
+	if small && c.caution.runsHere(c.others()) && c.s.pool.enter(c.cl) {
 		return c.runHere(pc)
 	}
 	c.s.pool.submit(pc)
@@ -417,6 +418,7 @@ func (s *Server) work(call *Call) {
 func (c *conn) reply(seg segment) {
 	if seg.b != nil {
 		c.s.served.Add(1)
+		c.cl.answered.Add(1)
 	}
 	c.post(seg)
 }

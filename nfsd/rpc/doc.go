@@ -50,7 +50,10 @@
 //	    the call holds any. What a call needs later is counted without waiting:
 //	    nobody waits for bytes while holding bytes that only he gives back, so
 //	    there is no deadlock, and the excess is one call per connection.
-//	    The connections that hold least are served first, and who holds any while
+//	    Of calls that need a worker there are so many in flight per connection, client and server.
+//	    Connection, client and server are asked in this order, and calls before bytes; who holds bytes does
+//	    not wait for a place among the client's calls or the server's.
+//	    The clients that hold least are served first, then their connections that do, and who holds any while
 //	    others wait has an eighth of RecordTimeout and WriteTimeout. Large records
 //	    under way have half of the server's bytes at most, so that who ends none
 //	    holds up large records and nothing else.
@@ -79,8 +82,8 @@
 //	R12 Set aside. A call that has run for longer than SlowAfter, since it waits for a disk
 //	    or for who does, counts no more against its connection's calls and bytes,
 //	    nor its goroutine against MaxWorkers, until it ends. All of these are bounded by MaxSlow and a
-//	    quarter of MaxBytes; the server's bytes in flight keep counting them (R4).
-//	    Where there is no room for more, who crowds his connection with such
+//	    quarter of MaxBytes, and a client's by what is left of these for others; the server's bytes in flight keep counting them (R4).
+//	    Where there is no room for more, who crowds his connection, or himself or the server, with such
 //	    calls is turned away before a further one begins, and what is
 //	    answered inline goes on.
 //	R13 Reader's own. The reader runs a call that may wait itself if no other of its connection
@@ -88,11 +91,16 @@
 //	    reply was announced to be large. After reliefTick to twice that in a call he is relieved:
 //	    another goroutine reads on, and he ends with the call, which counts as a worker's meanwhile.
 //	    A connection on which that happens, or input waited, hands its calls over for a while.
+//	R14 Clients (client.go). An address is one client, however many connections it has. What there is to
+//	    share goes to clients, not to whoever came first: at MaxConns the client with most connections gives way;
+//	    workers are taken in turn, and those who have calls for them have an equal part of ClientWorkers each; bytes go
+//	    to who holds least; places for calls set aside, the reply cache and lines of the log are not to be had by one
+//	    alone. A client over a limit is not read (TCP tells it to wait), and is never answered an error for it.
 //	R11 A panic in a handler ends its call with SYSTEM_ERR, and nothing else.
 //
 // # Locks
 //
-// Server.mu before output.mu. pool.mu, replyCache.mu and budget.mu are leaves:
+// Server.mu before output.mu. pool.mu, replyCache.mu, aside.mu and budget.mu are leaves:
 // nothing else is locked while they are held. No lock is held during I/O or while
 // a handler runs; replyCache.mu is while the kernel is asked whether a client has left
 // (hungUp), which does not wait.

@@ -123,7 +123,7 @@ func TestHalfRecordsMakeRoom(t *testing.T) {
 // take half of the bytes in flight, and under that pressure are given less time.
 func TestHalfRecordsDoNotStarve(t *testing.T) {
 	const limit = 8 << 20
-	s, addr := startServer(t, Config{Programs: testPrograms(), MaxBytes: limit, RecordTimeout: 2 * time.Second})
+	s, addr := startServer(t, Config{Programs: testPrograms(), MaxBytes: limit, ClientBytes: 2 * limit, RecordTimeout: 2 * time.Second})
 	half := record(1, procSize, make([]byte, 1<<20))[:100<<10]
 	for range 16 {
 		send(t, dialRaw(t, addr), half)
@@ -156,7 +156,7 @@ func TestHalfRecordsDoNotStarve(t *testing.T) {
 // TestSlowRecordsUnderPressure: who sends a record slowly and steadily is not cut with
 // those who have stopped.
 func TestSlowRecordsUnderPressure(t *testing.T) {
-	s, addr := startServer(t, Config{Programs: testPrograms(), MaxBytes: 8 << 20, RecordTimeout: 64 * time.Second})
+	s, addr := startServer(t, Config{Programs: testPrograms(), MaxBytes: 8 << 20, ClientBytes: 16 << 20, RecordTimeout: 64 * time.Second})
 	slow := dialRaw(t, addr)
 	call := record(1, procSize, make([]byte, 1<<20))
 	const parts = 32
@@ -183,7 +183,7 @@ func TestSlowRecordsUnderPressure(t *testing.T) {
 // reply have an eighth of WriteTimeout once somebody else waits.
 func TestGreedyClientsDoNotStarve(t *testing.T) {
 	s, addr := startServer(t, Config{
-		Programs: testPrograms(), MaxConnBytes: 4 << 20, MaxBytes: 6 << 20, WriteTimeout: 8 * time.Second,
+		Programs: testPrograms(), MaxConnBytes: 4 << 20, MaxBytes: 6 << 20, ClientBytes: 12 << 20, WriteTimeout: 8 * time.Second,
 	})
 	var calls []byte
 	for i := range uint32(64) {

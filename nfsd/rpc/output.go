@@ -120,9 +120,9 @@ func (c *conn) fits(n int64, slots int) bool {
 }
 
 // admit waits until n bytes and slots calls may be in flight and counts them; it
-// reports false if the connection failed meanwhile. Only the reader calls it, once
-// per call and before the call holds any bytes (R5).
-func (c *conn) admit(n int64, slots int) bool {
+// reports false if the connection failed meanwhile. Only the reader calls it, and with n above 0 only before the
+// call holds any bytes (R5).
+func (c *conn) admit(n int64, slots int, holding bool) bool {
 	c.mu.Lock()
 	if !c.fits(n, slots) {
 		c.mu.Unlock()
@@ -139,11 +139,7 @@ func (c *conn) admit(n int64, slots int) bool {
 	c.calls += slots
 	c.used.Add(n)
 	c.mu.Unlock()
-	if n == 0 || c.s.budget.tryTake(n) {
-		return true
-	}
-	c.flush()
-	if c.s.budget.take(n, &c.used, c.dead) {
+	if c.share(n, int64(slots), holding) {
 		return true
 	}
 	c.mu.Lock()
@@ -153,21 +149,83 @@ func (c *conn) admit(n int64, slots int) bool {
 	return false
 }
 
-// admitRecord is admit for a large record that has only begun. All of these share half
-// of the server's bytes: who begins records and does not end them holds up others who
-// send large records, and nobody else.
-func (c *conn) admitRecord(n int64) bool {
-	if !c.s.arriving.tryTake(n) {
-		c.flush() // nobody else would while we wait
-		if !c.s.arriving.take(n, &c.used, c.dead) {
-			return false
-		}
+// share takes of what the client and the server may have in flight: calls first, then bytes. A call that holds bytes
+// does not wait for a place among the calls (R5).
+func (c *conn) share(n, slots int64, holding bool) bool {
+	if holding {
+		c.countCalls(int(slots))
+		slots = 0
 	}
-	if !c.admit(n, 0) {
-		c.s.arriving.give(n)
+	steps := [...]struct {
+		of *budget
+		n  int64
+	}{{&c.cl.calls, slots}, {&c.s.calls, slots}, {&c.cl.bytes, n}, {&c.s.budget, n}}
+	for i, step := range steps {
+		if step.n == 0 || c.wait(step.of, step.n) {
+			continue
+		}
+		for _, had := range steps[:i] {
+			if had.n > 0 {
+				had.of.give(had.n)
+			}
+		}
+		if holding {
+			c.countCalls(-int(slots))
+		}
 		return false
 	}
 	return true
+}
+
+// wait takes n of what others have, too, and reports false if the connection failed before it was there.
+func (c *conn) wait(of *budget, n int64) bool {
+	if of.tryTake(n) {
+		return true
+	}
+	c.cl.limited.Add(1)
+	c.s.limited.Add(1)
+	c.flush() // nobody else would while we wait
+	held := &c.cl.bytes.used
+	if of == &c.cl.calls || of == &c.s.calls {
+		held = &c.cl.calls.used
+	}
+	return of.take(n, holder{held, &c.used}, c.dead)
+}
+
+// countCalls counts calls of the connection in flight, or off, without asking.
+func (c *conn) countCalls(n int) {
+	switch {
+	case n > 0:
+		c.cl.calls.force(int64(n))
+		c.s.calls.force(int64(n))
+	case n < 0:
+		c.cl.calls.give(int64(-n))
+		c.s.calls.give(int64(-n))
+	}
+}
+
+// admitRecord is admit for a large record that has only begun. All of these share half
+// of the server's bytes, and of the client's: who begins records and does not end them holds up others who
+// send large records, and nobody else.
+func (c *conn) admitRecord(n int64) bool {
+	if !c.wait(&c.cl.arriving, n) {
+		return false
+	}
+	if !c.wait(&c.s.arriving, n) {
+		c.cl.arriving.give(n)
+		return false
+	}
+	if !c.admit(n, 0, false) {
+		c.hasArrived(n)
+		return false
+	}
+	return true
+}
+
+// hasArrived counts a large record off those under way.
+func (c *conn) hasArrived(n int64) {
+	c.s.arriving.give(n)
+	c.cl.arriving.give(n)
 }
 
 // force counts n bytes in flight without asking.
@@ -178,6 +236,7 @@ func (c *conn) force(n int64) {
 	c.mu.Lock()
 	c.used.Add(n)
 	c.mu.Unlock()
+	c.cl.bytes.force(n)
 	c.s.budget.force(n)
 }
 
@@ -190,6 +249,7 @@ func (c *conn) give(n int64) {
 	c.used.Add(-n)
 	c.changed.Signal()
 	c.mu.Unlock()
+	c.cl.bytes.give(n)
 	c.s.budget.give(n)
 }
 
@@ -199,6 +259,7 @@ func (c *conn) callDone() {
 	c.calls--
 	c.changed.Signal()
 	c.mu.Unlock()
+	c.countCalls(-1)
 	c.lastCall.Store(c.s.clock.Load())
 }
 
@@ -273,6 +334,7 @@ func (c *conn) flush() {
 // worker never sends itself: a client that does not read would hold it up.
 func (c *conn) post(seg segment) {
 	c.lastCall.Store(c.s.clock.Load())
+	c.countCalls(-1)
 	c.mu.Lock()
 	c.calls--
 	c.changed.Signal()
@@ -345,6 +407,9 @@ func (c *conn) write(segs []segment) (k int, err error) {
 		_, err = c.iov.WriteTo(c.nc)
 	}
 	c.writeSince.Store(0)
+	if err == nil {
+		c.cl.out.Add(uint64(n))
+	}
 	return k, err
 }
 

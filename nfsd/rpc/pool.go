@@ -3,19 +3,31 @@ package rpc
 import "sync"
 
 // pool runs calls that must wait. Goroutines are started as they are needed, up
-// to max, and end when the sweeper finds them idle. When all are busy,
-// connections queue for them in turn, one call each, so that one with many slow
-// calls does not hold up the others longer than it must.
+// to max, and end when the sweeper finds them idle. Who has calls here has share goroutines at most,
+// and when several clients have some they have an equal part of that each, one at
+// least: so that what piles up piles up here, where clients have their turns, and not in front of a disk, where the first
+// comes first. Calls that are queued are taken in turn, of the clients and then of a client's connections, one call each: one
+// with many slow calls does not hold up the others longer than it must, and many connections are worth no more than one.
 type pool struct {
-	run func(*Call)
-	max int // guarded by mu; more while calls are set aside
+	run   func(*Call)
+	max   int // guarded by mu; more while calls are set aside
+	share int
 
-	mu      sync.Mutex
-	n       int       // goroutines
-	idle    []*worker // the last one became idle last
-	first   *conn     // connections with calls queued, linked by conn.nextReady
-	last    *conn
-	stopped bool
+	mu          sync.Mutex
+	n           int       // goroutines
+	idle        []*worker // the last one became idle last
+	active      int       // clients with calls queued or running, without those set aside
+	queued      int       // clients with calls queued
+	first, last *client   // these, linked by client.queue.next
+	stopped     bool
+}
+
+// turn is what the pool keeps of a client. Guarded by pool.mu.
+type turn struct {
+	running     int   // goroutines that run its calls, without those set aside
+	calls       int   // queued
+	first, last *conn // with calls queued, linked by conn.nextReady
+	next        *client
 }
 
 // worker is an idle goroutine; a nil call ends it.
@@ -27,61 +39,161 @@ type worker struct {
 // submit hands the call to a goroutine or queues it. It never waits.
 func (p *pool) submit(c *Call) {
 	p.mu.Lock()
-	if k := len(p.idle); k > 0 { // then nothing is queued
-		w := p.idle[k-1]
-		p.idle[k-1] = nil
-		p.idle = p.idle[:k-1]
-		p.mu.Unlock()
-		w.next <- c
-		return
-	}
-	if p.n < p.max {
-		p.n++
-		p.mu.Unlock()
-		go p.work(c)
-		return
-	}
-	conn := c.conn
-	if conn.queueHead == nil {
-		conn.queueHead = c
-		p.ready(conn)
-	} else {
-		conn.queueTail.nextQueued = c
-	}
-	conn.queueTail = c
+	p.enqueue(c)
+	w, c := p.start()
 	p.mu.Unlock()
+	p.begin(w, c)
 }
 
-// ready appends c to the connections with calls queued. mu is held.
-func (p *pool) ready(c *conn) {
-	if p.first == nil {
-		p.first = c
+// start takes the next call for a goroutine that is idle, or for a new one if w is nil; c is nil if there is none. mu is held.
+func (p *pool) start() (w *worker, c *Call) {
+	k := len(p.idle)
+	if k == 0 && p.n >= p.max {
+		return nil, nil
+	}
+	if c = p.pop(); c == nil {
+		return nil, nil
+	}
+	if k == 0 {
+		p.n++
+		return nil, c
+	}
+	w = p.idle[k-1]
+	p.idle[k-1] = nil
+	p.idle = p.idle[:k-1]
+	return w, c
+}
+
+// begin lets the goroutine run what start has taken.
+func (p *pool) begin(w *worker, c *Call) {
+	switch {
+	case c == nil:
+	case w == nil:
+		go p.work(c)
+	default:
+		w.next <- c
+	}
+}
+
+// startAll starts what may be. mu is held.
+func (p *pool) startAll() {
+	for p.queued > 0 {
+		w, c := p.start()
+		if c == nil {
+			return
+		}
+		p.begin(w, c)
+	}
+}
+
+// enqueue appends the call to those of its connection. mu is held.
+func (p *pool) enqueue(c *Call) {
+	conn := c.conn
+	cl := conn.cl
+	t := &cl.queue
+	if t.running == 0 && t.calls == 0 {
+		p.active++
+	}
+	t.calls++
+	if conn.queueHead != nil {
+		conn.queueTail.nextQueued = c
+		conn.queueTail = c
+		return
+	}
+	conn.queueHead, conn.queueTail = c, c
+	t.ready(conn)
+	if t.calls == 1 {
+		p.ready(cl)
+	}
+}
+
+// ready appends c to the connections with calls queued.
+func (t *turn) ready(c *conn) {
+	if t.first == nil {
+		t.first = c
 	} else {
-		p.last.nextReady = c
+		t.last.nextReady = c
 	}
-	p.last = c
+	t.last = c
 }
 
-// pop takes the next queued call, nil if there is none. mu is held.
+// ready appends cl to the clients with calls queued. mu is held.
+func (p *pool) ready(cl *client) {
+	if p.first == nil {
+		p.first = cl
+	} else {
+		p.last.queue.next = cl
+	}
+	p.last = cl
+	p.queued++
+}
+
+// pop takes the next queued call of a client that has not its part of the goroutines, nil if there is none. mu is held.
 func (p *pool) pop() *Call {
-	c := p.first
-	if c == nil {
-		return nil
+	part := p.part(p.active)
+	for range p.queued {
+		cl := p.first
+		t := &cl.queue
+		p.first, t.next = t.next, nil
+		p.queued--
+		if t.running >= part {
+			p.ready(cl)
+			continue
+		}
+		conn := t.first
+		t.first, conn.nextReady = conn.nextReady, nil
+		call := conn.queueHead
+		conn.queueHead, call.nextQueued = call.nextQueued, nil
+		if conn.queueHead != nil {
+			t.ready(conn)
+		}
+		t.running++
+		if t.calls--; t.calls > 0 {
+			p.ready(cl)
+		}
+		return call
 	}
-	p.first, c.nextReady = c.nextReady, nil
-	call := c.queueHead
-	c.queueHead, call.nextQueued = call.nextQueued, nil
-	if c.queueHead != nil {
-		p.ready(c)
-	}
-	return call
+	return nil
 }
 
-// hasRoom reports whether a call may be run without taking the turn of one that waits.
-func (p *pool) hasRoom() bool {
+// part is how many goroutines may run calls of each client, if so many have some.
+func (p *pool) part(active int) int { return max(1, p.share/max(1, active)) }
+
+// runs counts goroutines that run calls of cl, or off. mu is held.
+func (p *pool) runs(cl *client, n int) {
+	t := &cl.queue
+	was := t.running > 0 || t.calls > 0
+	t.running += n
+	if is := t.running > 0 || t.calls > 0; is && !was {
+		p.active++
+	} else if was && !is {
+		p.active--
+	}
+}
+
+// enter reports whether a call of cl may be run by its reader without taking the turn of one that waits, or more than the client's
+// part, and counts it; exit ends that.
+func (p *pool) enter(cl *client) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.first == nil && p.n-len(p.idle) < p.max
+	t := &cl.queue
+	active := p.active
+	if t.running == 0 {
+		active++
+	}
+	if t.calls > 0 || p.n-len(p.idle) >= p.max || t.running >= p.part(active) {
+		return false
+	}
+	p.runs(cl, 1)
+	return true
+}
+
+// exit is the end of a call that entered. Who waits has its turn.
+func (p *pool) exit(cl *client) {
+	p.mu.Lock()
+	p.runs(cl, -1)
+	p.startAll()
+	p.mu.Unlock()
 }
 
 // join counts a goroutine that runs a call and came by itself; leave ends that.
@@ -91,26 +203,29 @@ func (p *pool) join() {
 	p.mu.Unlock()
 }
 
-// leave is the end of a goroutine that joined. Who waits has its turn.
+// leave is the end of a goroutine that joined.
 func (p *pool) leave() {
 	p.mu.Lock()
 	p.n--
 	p.mu.Unlock()
-	p.lend(0)
 }
 
 // work is a goroutine's life.
 func (p *pool) work(c *Call) {
 	var w *worker
 	for {
+		cl := c.conn.cl
 		p.run(c)
 		p.mu.Lock()
+		p.runs(cl, -1)
 		if p.n > p.max { // it ran a call that was set aside
 			p.n--
 			p.mu.Unlock()
 			return
 		}
-		if c = p.pop(); c == nil {
+		if c = p.pop(); c != nil {
+			p.startAll() // there is more, if the others have a larger part now
+		} else {
 			if p.stopped {
 				p.n--
 				p.mu.Unlock()
@@ -131,24 +246,21 @@ func (p *pool) work(c *Call) {
 	}
 }
 
-// lend allows so many goroutines more, or less: those that run calls set aside do not count. Who waits
+// lend allows so many goroutines more, or less, since those that run calls of cl set aside do not count. Who waits
 // has his turn at once.
-func (p *pool) lend(n int) {
+func (p *pool) lend(cl *client, n int) {
 	p.mu.Lock()
 	p.max += n
-	var calls []*Call
-	for p.n < p.max {
-		c := p.pop()
-		if c == nil {
-			break
-		}
-		p.n++
-		calls = append(calls, c)
-	}
+	p.runs(cl, -n)
+	p.startAll()
 	p.mu.Unlock()
-	for _, c := range calls {
-		go p.work(c)
-	}
+}
+
+// waiting returns how many calls of the client are queued.
+func (p *pool) waiting(cl *client) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return cl.queue.calls
 }
 
 // trim ends the goroutines that have been idle since before the time given. It

@@ -103,9 +103,13 @@ func (c *conn) runHere(call *Call) error {
 	began := time.Now()
 	seg, waits := s.answer(call)
 	took := time.Since(began)
-	if !s.relief.end(c) {
-		c.reply(seg)
+	still := s.relief.end(c)
+	if !still {
 		s.pool.leave()
+	}
+	s.pool.exit(c.cl)
+	if !still {
+		c.reply(seg)
 		return errRelieved
 	}
 	c.caution.ran(took, waits)

@@ -28,7 +28,11 @@ func TestRelieved(t *testing.T) {
 	first, second := dialRaw(t, addr), dial(t, addr)
 	send(t, first, record(1, procGate, []byte("gate")))
 	wait(t, w.entered)
-	eventually(t, "the call to count as a worker's", func() bool { return !s.pool.hasRoom() })
+	eventually(t, "the call to count as a worker's", func() bool {
+		s.pool.mu.Lock()
+		defer s.pool.mu.Unlock()
+		return s.pool.n-len(s.pool.idle) >= s.pool.max
+	})
 	send(t, first, record(2, procEcho, nil))
 	if xid, _ := receive(t, first); xid != 2 {
 		t.Errorf("answered %d while call 1 waits", xid)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,6 +36,7 @@ type Server struct {
 	budget budget
 	// arriving bounds the part of budget that large records under way have.
 	arriving budget
+	calls    budget // in flight, of all connections
 	aside    aside
 	pool     pool
 	relief   relief
@@ -43,14 +45,16 @@ type Server struct {
 	cancel   context.CancelFunc
 	clock    atomic.Int64 // nanoseconds since NewServer, set by the sweeper; never 0
 
+	crowded       atomic.Bool // see conn.crowded, of all connections
 	abuse, panics limitedLog
 
-	inline, served, hits, refused, aborted, turned atomic.Uint64
-	parked                                         atomic.Int64
+	inline, served, hits, refused, aborted, turned, limited atomic.Uint64
+	parked                                                  atomic.Int64
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
+	clients   clients
 	closing   bool          // no new listeners or connections
 	stopping  chan struct{} // closed with closing
 	empty     chan struct{} // closed when closing and there are no connections
@@ -68,9 +72,11 @@ func NewServer(cfg Config) (*Server, error) {
 		log:       cfg.Logger,
 		budget:    budget{limit: cfg.MaxBytes},
 		arriving:  budget{limit: cfg.MaxBytes / 2},
+		calls:     budget{limit: int64(cfg.MaxAllCalls)},
+		clients:   clients{known: make(map[netip.Addr]*client)},
 		aside:     aside{maxCalls: int64(cfg.MaxSlow), maxBytes: cfg.MaxBytes / 4},
 		cache:     newReplyCache(cfg.ReplyCache),
-		abuse:     limitedLog{limit: rate.NewLimiter(1, 10)},
+		abuse:     limitedLog{limit: rate.NewLimiter(5, 50)},
 		panics:    limitedLog{limit: rate.NewLimiter(1, 10)},
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
@@ -78,7 +84,7 @@ func NewServer(cfg Config) (*Server, error) {
 		empty:     make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.pool = pool{run: s.work, max: cfg.MaxWorkers}
+	s.pool = pool{run: s.work, max: cfg.MaxWorkers, share: cfg.ClientWorkers}
 	s.relief = relief{s: s, running: make(map[*conn]uint64)}
 	s.clock.Store(1)
 	return s, nil
@@ -157,50 +163,35 @@ func (s *Server) start(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
 	closing := s.closing
-	if !closing && (len(s.conns) < s.cfg.MaxConns || s.evict()) {
+	if !closing && s.roomFor(c.cl) {
 		s.conns[c] = struct{}{}
+		c.cl.conns[c] = struct{}{}
 		s.mu.Unlock()
 		go c.serve()
 		return
 	}
+	has := len(c.cl.conns)
+	s.unhold(c.cl)
 	s.mu.Unlock()
 	c.cancel()
 	err := nc.Close()
 	if !closing {
 		s.refused.Add(1)
-		if n, ok := s.abuse.allow(); ok {
-			s.log.Warn("rpc: connection refused at the limit", "client", c.peer.addr, "limit", s.cfg.MaxConns, "err", err, "suppressed", n)
+		c.cl.refused.Add(1)
+		if n, ok := s.allow(c.cl, logRefused); ok {
+			s.log.Warn("rpc: connection refused at the limit", "client", c.peer.addr, "limit", s.cfg.MaxConns,
+				"client_has", has, "client_limit", s.cfg.ClientConns, "err", err, "suppressed", n)
 		}
 	}
 }
-
-// evict closes the connection whose client has done nothing for longest, if one has
-// for long enough: said nothing, begun a record, left replies. It leaves by itself; until then there is one too many. mu is held.
-func (s *Server) evict() bool {
-	var oldest *conn
-	longest := s.cfg.EvictIdle
-	now := s.clock.Load()
-	for c := range s.conns {
-		if d := c.stalledFor(now); d >= longest && c.reason() == nil {
-			oldest, longest = c, d
-		}
-	}
-	if oldest == nil || len(s.conns) > s.cfg.MaxConns+evictSlack {
-		return false
-	}
-	oldest.fail(errEvicted)
-	return true
-}
-
-// evictSlack bounds the connections above MaxConns that were evicted but have
-// not left yet.
-const evictSlack = 16
 
 // remove forgets a connection that has ended.
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	delete(c.cl.conns, c)
+	s.unhold(c.cl)
 	if s.closing && len(s.conns) == 0 {
 		s.finished()
 	}
@@ -278,6 +269,7 @@ func (s *Server) sweeper() {
 	t := time.NewTicker(min(max(every, time.Millisecond), time.Second))
 	defer t.Stop()
 	var conns []*conn
+	told := int64(0)
 	for {
 		select {
 		case <-s.empty:
@@ -293,17 +285,40 @@ func (s *Server) sweeper() {
 		s.mu.Unlock()
 		pressed := s.budget.pressed() || s.arriving.pressed()
 		for _, c := range conns {
-			c.sweep(now, pressed)
+			c.sweep(now, pressed || c.cl.pressed())
 		}
+		s.findCrowds(now, conns)
 		clear(conns)
 		conns = conns[:0]
 		s.pool.trim(now, now-int64(workerIdle))
+		if passed := time.Duration(now - told); passed >= time.Second {
+			s.tellClients(passed)
+			told = now
+		}
 	}
+}
+
+// findCrowds sets calls of the connections aside, and notes whom those crowd that stay.
+func (s *Server) findCrowds(now int64, conns []*conn) {
+	for _, c := range conns {
+		c.cl.crowd = crowd{}
+	}
+	all := crowd{}
+	for _, c := range conns {
+		stay := c.setAside(now)
+		c.cl.crowd.add(stay)
+		all.add(stay)
+	}
+	for _, c := range conns {
+		c.cl.crowded.Store(c.cl.crowd.over(int64(s.cfg.ClientCalls), s.cfg.ClientBytes))
+	}
+	s.crowded.Store(all.over(int64(s.cfg.MaxAllCalls), s.cfg.MaxBytes))
 }
 
 // Stats is a snapshot of a Server's counters.
 type Stats struct {
 	Conns       int    // connections open
+	Clients     int    // who have them
 	Calls       uint64 // calls answered since the start; lags while a connection has input
 	Inline      uint64 // of these, answered without a worker
 	InFlight    int64  // calls that wait for a worker or run on one
@@ -312,27 +327,31 @@ type Stats struct {
 	BytesFlight int64  // bytes in flight
 	Workers     int    // worker goroutines
 	CacheHits   uint64 // retransmissions answered with the first run's reply
-	Refused     uint64 // connections closed at MaxConns
+	Refused     uint64 // connections closed at MaxConns or ClientConns
+	Limited     uint64 // times that reading waited for what a client or all have in flight
 	Aborted     uint64 // connections closed for bad framing or a deadline
 }
 
 // Stats returns a snapshot of the counters.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
-	conns := len(s.conns)
+	conns, clients := len(s.conns), len(s.clients.known)-s.clients.left.Len()
 	s.mu.Unlock()
+	slow, _ := s.aside.load()
 	inline := s.inline.Load()
 	return Stats{
 		Conns:       conns,
+		Clients:     clients,
 		Calls:       inline + s.served.Load(),
 		Inline:      inline,
 		InFlight:    s.parked.Load(),
-		Slow:        s.aside.calls.Load(),
+		Slow:        slow,
 		TurnedAway:  s.turned.Load(),
 		BytesFlight: s.budget.load(),
 		Workers:     s.pool.size(),
 		CacheHits:   s.hits.Load(),
 		Refused:     s.refused.Load(),
+		Limited:     s.limited.Load(),
 		Aborted:     s.aborted.Load(),
 	}
 }
@@ -357,9 +376,11 @@ func (l *limitedLog) allow() (suppressed int64, ok bool) {
 func (s *Server) logEnd(c *conn, err, closeErr error) {
 	switch {
 	case errors.Is(err, errRecordSize), errors.Is(err, errFragments), errors.Is(err, errHeader),
-		errors.Is(err, errNotCall), errors.Is(err, errRecordTimeout), errors.Is(err, errWriteTimeout):
+		errors.Is(err, errNotCall), errors.Is(err, errRecordTimeout), errors.Is(err, errWriteTimeout),
+		errors.Is(err, errSilent):
 		s.aborted.Add(1)
-		if n, ok := s.abuse.allow(); ok {
+		c.cl.shed.Add(1)
+		if n, ok := s.allow(c.cl, logClosed); ok {
 			s.log.Warn("rpc: connection closed", "client", c.peer.addr, "err", err, "suppressed", n)
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, errDraining), errors.Is(err, errForced):
@@ -367,6 +388,9 @@ func (s *Server) logEnd(c *conn, err, closeErr error) {
 			s.log.Debug("rpc: close failed", "client", c.peer.addr, "err", closeErr)
 		}
 	default:
+		if errors.Is(err, errEvicted) {
+			c.cl.shed.Add(1)
+		}
 		s.log.Debug("rpc: connection ended", "client", c.peer.addr, "err", err)
 	}
 }

@@ -32,6 +32,8 @@ type Inspector interface {
 	// Where says where the object at path lies; with lookup also which fact answers
 	// a look-up of its name. Errors: NoEnt and whatever vfs.FS.Lookup returns.
 	Where(ctx context.Context, path string, lookup bool) (Where, error)
+	// Clients are those who have connections, and those who had some.
+	Clients(ctx context.Context) (Clients, error)
 	// Close ends the conversation. A running server goes on.
 	Close() error
 }
@@ -138,6 +140,7 @@ const (
 // Traffic counts what the protocol side has done.
 type Traffic struct {
 	Connections   int    `json:"connections"`
+	Clients       int    `json:"clients"`         // who have them
 	Calls         uint64 `json:"calls"`           // answered since the start
 	Inline        uint64 `json:"inline"`          // of these, without a worker
 	InFlight      int64  `json:"in_flight"`       // calls that wait for a worker or run on one
@@ -146,7 +149,40 @@ type Traffic struct {
 	BytesInFlight int64  `json:"bytes_in_flight"` // bytes
 	Repeated      uint64 `json:"repeated"`        // answered from the reply cache
 	Refused       uint64 `json:"refused"`         // connections over the limit
+	Limited       uint64 `json:"limited"`         // times that a connection was not read since its client, or all, had too much in flight
 	Aborted       uint64 `json:"aborted"`         // connections closed for what they sent or did not take
+}
+
+// MaxClientRows bounds the rows of Clients.
+const MaxClientRows = 4096
+
+// Clients are who use the share.
+type Clients struct {
+	Version int            `json:"version"` // APIVersion
+	Running bool           `json:"running"`
+	Total   int            `json:"total"`   // that are known; a thousand of those without connections are
+	Clients []ClientStatus `json:"clients"` // at most MaxClientRows: by calls in the last second, then by calls
+}
+
+// ClientStatus is what one client has and did. Counts are from its first connection on, as long as it is known.
+type ClientStatus struct {
+	Address       string  `json:"address"` // of IPv6 the network of 64 bits; empty: not of TCP
+	Connections   int     `json:"connections"`
+	Calls         uint64  `json:"calls"` // answered
+	Rate          float64 `json:"calls_per_second"`
+	BytesIn       uint64  `json:"bytes_in"`
+	BytesOut      uint64  `json:"bytes_out"`
+	InFlight      int64   `json:"in_flight"` // calls with workers, or waiting for one
+	Waiting       int     `json:"waiting"`   // of these, waiting
+	Slow          int64   `json:"slow"`      // calls that run for long, beside these
+	BytesInFlight int64   `json:"bytes_in_flight"`
+	Refused       uint64  `json:"refused"`     // connections over a limit
+	Shed          uint64  `json:"shed"`        // connections closed for what they sent or did not take, or to make room
+	Limited       uint64  `json:"limited"`     // times that a connection was not read since the client, or all, had too much in flight
+	TurnedAway    uint64  `json:"turned_away"` // calls told to come again
+	LastProcedure string  `json:"last_procedure,omitempty"`
+	Idle          float64 `json:"idle_seconds"`     // since the last call
+	Mounts        []Text  `json:"mounts,omitempty"` // what it said it has mounted
 }
 
 // VolumeStatus is how a volume is.

@@ -63,6 +63,14 @@ type Config struct {
 	WriteTimeout    time.Duration
 	IdleTimeout     time.Duration
 
+	// Limits of one client, and of all, so that one leaves the others their share.
+	ClientConnections int64
+	ClientCalls       int64
+	ClientBytes       int64
+	ClientWorkers     int64
+	TotalCalls        int64
+	SlowCalls         int64
+
 	// Limits of the share.
 	OpenFiles       int64
 	OpenDirs        int64
@@ -187,6 +195,7 @@ func (c *Config) checkLimits() []error {
 		of    string
 	}{
 		{"connection-bytes", c.ConnectionBytes, least, "rtmax and wtmax"},
+		{"client-bytes", c.ClientBytes, least, "rtmax and wtmax"},
 		{"bytes", c.Bytes, c.ConnectionBytes, "connection-bytes"},
 	} {
 		if l.value < l.least {

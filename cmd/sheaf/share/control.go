@@ -31,6 +31,7 @@ const (
 //
 //	GET /v1/status                  Status
 //	GET /v1/volumes                 []VolumeStatus
+//	GET /v1/clients                 Clients
 //	GET /v1/where?path=P[&lookup=1] Where
 //	POST /v1/volumes                Addition → Change
 //	POST /v1/volumes/mode           ModeChange → Change
@@ -137,6 +138,7 @@ func controlMux(in Manager, others http.Handler) *http.ServeMux {
 	}
 	handle(mux, "GET /v1/status", func(r *http.Request) (any, error) { return in.Status(r.Context()) })
 	handle(mux, "GET /v1/volumes", func(r *http.Request) (any, error) { return in.Volumes(r.Context()) })
+	handle(mux, "GET /v1/clients", func(r *http.Request) (any, error) { return in.Clients(r.Context()) })
 	handle(mux, "GET /v1/where", func(r *http.Request) (any, error) {
 		q := r.URL.Query()
 		if !q.Has("path") {
@@ -221,6 +223,12 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 func (c *Client) Volumes(ctx context.Context) (v []VolumeStatus, err error) {
 	err = c.get(ctx, "/v1/volumes", nil, &v)
 	return v, err
+}
+
+// Clients asks who uses it.
+func (c *Client) Clients(ctx context.Context) (all Clients, err error) {
+	err = c.get(ctx, "/v1/clients", nil, &all)
+	return all, err
 }
 
 // Where asks where an object lies.

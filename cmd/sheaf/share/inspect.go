@@ -38,6 +38,33 @@ func (s *Share) Status(ctx context.Context) (Status, error) {
 	return st, nil
 }
 
+// Clients implements Inspector.
+func (s *Share) Clients(context.Context) (Clients, error) {
+	if s.engine == nil {
+		return Clients{Version: APIVersion}, nil
+	}
+	all := s.engine.Clients()
+	list := Clients{Version: APIVersion, Running: true, Total: len(all), Clients: []ClientStatus{}}
+	for _, c := range all[:min(len(all), MaxClientRows)] {
+		row := ClientStatus{
+			Connections: c.Conns, Calls: c.Calls, Rate: c.Rate, BytesIn: c.In, BytesOut: c.Out, InFlight: c.InFlight,
+			Waiting: c.Waiting, Slow: c.Slow, BytesInFlight: c.Bytes, Refused: c.Refused, Shed: c.Shed,
+			Limited: c.Limited, TurnedAway: c.Turned, LastProcedure: c.LastProc, Idle: c.Idle.Seconds(),
+		}
+		for _, dir := range c.Mounts {
+			row.Mounts = append(row.Mounts, Text(dir))
+		}
+		if c.Addr.IsValid() {
+			row.Address = c.Addr.String()
+		}
+		if c.Addr.Is6() {
+			row.Address += "/64"
+		}
+		list.Clients = append(list.Clients, row)
+	}
+	return list, nil
+}
+
 // lookupCounts are the union's.
 func (s *Share) lookupCounts() *LookupCounts {
 	c := s.union.Stats()

@@ -87,6 +87,8 @@ func (c *shareCollector) front(m sink) {
 		return
 	}
 	m.gauge("sheaf_nfs_connections", "Connections of clients.", float64(t.Connections))
+	m.gauge("sheaf_nfs_clients", "Clients that have connections.", float64(t.Clients))
+	m.counter("sheaf_nfs_reading_limited_total", "Times that a connection was not read since its client, or all, had too much in flight.", float64(t.Limited))
 	m.counter("sheaf_nfs_connections_refused_total", "Connections refused over the limit.", float64(t.Refused))
 	m.counter("sheaf_nfs_connections_aborted_total", "Connections closed for what clients sent or did not take.", float64(t.Aborted))
 	m.counter("sheaf_nfs_calls_total", "Calls answered.", float64(t.Calls))

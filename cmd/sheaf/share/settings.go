@@ -168,7 +168,7 @@ var Settings = []*Setting{
 	},
 	{
 		Key: "connections", Flag: "connections", Kind: KindCount, Min: 1, Max: 1 << 20,
-		Help: "Connections at a time. A further one takes the place of the one that is idle longest.",
+		Help: "Connections at a time. A further one takes the place of one of the client who has most, or of the one that is idle longest.",
 		def:  fixed("1000"), field: func(c *Config) any { return &c.Connections },
 	},
 	{
@@ -187,6 +187,36 @@ var Settings = []*Setting{
 		def:  fixed("256MiB"), field: func(c *Config) any { return &c.Bytes },
 	},
 	{
+		Key: "client-connections", Flag: "client-connections", Kind: KindCount, Min: 1, Max: 1 << 20,
+		Help: "Connections of one client at a time. A client is an IPv4 address or an IPv6 network of 64 bits, loopback too. At the limit a further one takes the place of the client's one that is idle longest, or is closed at once.",
+		def:  fixed("1000"), field: func(c *Config) any { return &c.ClientConnections },
+	},
+	{
+		Key: "client-calls", Flag: "client-calls", Kind: KindCount, Min: 1, Max: 1 << 20,
+		Help: "Calls in flight of one client, on all its connections, that need a worker. At the limit they are not read.",
+		def:  fixed("2048"), field: func(c *Config) any { return &c.ClientCalls },
+	},
+	{
+		Key: "client-bytes", Flag: "client-bytes", Kind: KindBytes, Min: 64 << 10, Max: maxBytes,
+		Help: "Bytes in flight of one client. At the limit its connections are not read.",
+		def:  fixed("128MiB"), field: func(c *Config) any { return &c.ClientBytes },
+	},
+	{
+		Key: "client-workers", Flag: "client-workers", Kind: KindCount, Min: 1, Max: 1 << 16,
+		Help: "Calls at a time of one client that may wait for a volume. Clients that have such calls at the same time share this number equally, and one is always allowed.",
+		def:  fixed("256"), field: func(c *Config) any { return &c.ClientWorkers },
+	},
+	{
+		Key: "total-calls", Flag: "total-calls", Kind: KindCount, Min: 1, Max: 1 << 24,
+		Help: "Calls in flight of all clients that need a worker. At the limit they are not read; who has least goes first.",
+		def:  fixed("16384"), field: func(c *Config) any { return &c.TotalCalls },
+	},
+	{
+		Key: "slow-calls", Flag: "slow-calls", Kind: KindCount, Min: 1, Max: 1 << 20,
+		Help: "Calls that may run for longer than 250ms, as on a disk that hangs, without counting against the limits above. One client has as many at most as are left for others.",
+		def:  fixed("1024"), field: func(c *Config) any { return &c.SlowCalls },
+	},
+	{
 		Key: "workers", Flag: "workers", Kind: KindCount, Min: 1, Max: 1 << 16,
 		Help: "Calls at a time that may wait for a volume.",
 		def:  fixed("1024"), field: func(c *Config) any { return &c.Workers },
@@ -198,7 +228,7 @@ var Settings = []*Setting{
 	},
 	{
 		Key: "record-timeout", Flag: "record-timeout", Kind: KindDuration, Min: int64(time.Second), Max: int64(time.Hour),
-		Help: "Time a client has to send a call, from the first byte to the last.",
+		Help: "Time a client has to send a call, from the first byte to the last, and to send its first call after it has connected.",
 		def:  fixed("1m"), field: func(c *Config) any { return &c.RecordTimeout },
 	},
 	{

@@ -70,6 +70,7 @@ type engine interface {
 	Reload(context.Context, *nfsd.Exports) error
 	Traffic() *Traffic // nil if it does not count
 	Procs() []nfsd.ProcStats
+	Clients() []nfsd.ClientStats // those with most calls first
 	ExportPath(id uint64) string // empty: not known
 }
 
@@ -254,6 +255,12 @@ func (s *Share) newEngine(ctx context.Context) (engine, error) {
 			RecordTimeout: s.cfg.RecordTimeout,
 			WriteTimeout:  s.cfg.WriteTimeout,
 			IdleTimeout:   s.cfg.IdleTimeout,
+			ClientConns:   int(s.cfg.ClientConnections),
+			ClientCalls:   int(s.cfg.ClientCalls),
+			ClientBytes:   s.cfg.ClientBytes,
+			ClientWorkers: int(s.cfg.ClientWorkers),
+			MaxAllCalls:   int(s.cfg.TotalCalls),
+			MaxSlow:       int(s.cfg.SlowCalls),
 		},
 	})
 	if err != nil {
@@ -279,8 +286,8 @@ func (n native) Procs() []nfsd.ProcStats { return n.Stats().Procs }
 func (n native) Traffic() *Traffic {
 	st := n.Stats().RPC
 	return &Traffic{
-		Connections: st.Conns, Calls: st.Calls, Inline: st.Inline, InFlight: st.InFlight,
-		Slow: st.Slow, TurnedAway: st.TurnedAway, BytesInFlight: st.BytesFlight, Repeated: st.CacheHits, Refused: st.Refused, Aborted: st.Aborted,
+		Connections: st.Conns, Clients: st.Clients, Calls: st.Calls, Inline: st.Inline, InFlight: st.InFlight,
+		Slow: st.Slow, TurnedAway: st.TurnedAway, BytesInFlight: st.BytesFlight, Repeated: st.CacheHits, Refused: st.Refused, Aborted: st.Aborted, Limited: st.Limited,
 	}
 }
 

@@ -54,6 +54,9 @@ func (stock) Traffic() *Traffic { return nil }
 // Procs are not counted by the library.
 func (stock) Procs() []nfsd.ProcStats { return nil }
 
+// Clients are not counted by the library.
+func (stock) Clients() []nfsd.ClientStats { return nil }
+
 // ExportPath knows nothing: the library's calls belong to no export.
 func (stock) ExportPath(uint64) string { return "" }
 
