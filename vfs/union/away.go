@@ -36,7 +36,8 @@ func (u *Union) waitsFor(err error) bool {
 	return i < 0 || !m.online.has(m.vols[i].i)
 }
 
-// knownOf are the volumes whose copies of d have all their names in d's table. Needs d.mu.
+// knownOf are the volumes whose copies of d have all their names in d's table. Of those that are away what was known last stands; of one that
+// is stalled, which may be back in a moment, only what watches let nobody change unseen. Needs d.mu.
 func (u *Union) knownOf(d *node) volset {
 	t := d.names
 	if t == nil {
@@ -50,7 +51,25 @@ func (u *Union) knownOf(d *node) volset {
 		}
 		t.since = m.openedAt
 	}
-	return t.known & d.on() &^ (t.unsure & u.away())
+	away := u.away()
+	if away == 0 {
+		return t.known & d.on()
+	}
+	return t.known & d.on() &^ (t.unsure&away | u.unwatched(d, away))
+}
+
+// unwatched are those of the away volumes that are stalled and whose copy of d others may have changed unseen before. Needs d.mu.
+func (u *Union) unwatched(d *node, away volset) (set volset) {
+	for _, i := range away.list() {
+		v := u.vol(i)
+		if s := v.refused.Load(); s == nil || s.Health != volume.Stalled || v.exclusive {
+			continue
+		}
+		if c := d.copyOn(i); c == nil || !v.watch.covers(c.covered, d.names.asOf) {
+			set = set.with(i)
+		}
+	}
+	return set
 }
 
 // uncertain is distrustName after a change of name in the copies on vols that failed with err; if
@@ -67,7 +86,7 @@ func (u *Union) refusal(op string, v int) error {
 	e := &volume.AwayError{Op: op, Volume: o.name, State: volume.StateOf(o.v), Status: vfs.Jukebox}
 	if s := o.refused.Load(); s != nil {
 		e.State = *s
-		if time.Since(s.Since) >= u.opt.OfflineWait {
+		if s.Health != volume.Stalled && time.Since(s.Since) >= u.opt.OfflineWait {
 			e.Status = vfs.IO
 		}
 	}
@@ -293,7 +312,7 @@ func (u *Union) acquire(ctx context.Context, wants ...lease.Want) (lease.Held, e
 // hangs reports whether a volume is known not to answer, or seems to.
 func (u *Union) hangs() bool {
 	for _, v := range u.members().vols {
-		if s := v.refused.Load(); s != nil && s.Health == volume.Slow || v.stalled() >= stalledHangs {
+		if s := v.refused.Load(); s != nil && s.Health != volume.Away || v.stalled() >= stalledHangs {
 			return true
 		}
 	}

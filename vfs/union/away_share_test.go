@@ -29,18 +29,19 @@ type kept struct{ volume.Volume }
 func (kept) Close() error { return nil }
 
 // The deadlines of volumes under test: of those that are made to hang, and of all others, so that a busy machine makes
-// none slow.
+// none slow; and after which time one counts as stalled.
 const (
 	hangDeadline  = 200 * time.Millisecond
+	stallsAfter   = 100 * time.Millisecond
 	otherDeadline = time.Minute
 )
 
 // newPullable guards v, which is mem; there says whether it can be opened from the start.
-func newPullable(mem *volumetest.Mem, v volume.Volume, there bool, deadline time.Duration) *pullable {
+func newPullable(mem *volumetest.Mem, v volume.Volume, there bool, deadline, stall time.Duration) *pullable {
 	p := &pullable{mem: mem, delay: delay.New(v, 1)}
 	p.fault = fault.New(p.delay, 1)
 	o := guard.Options{
-		Name: mem.Name(), ID: mem.ID(), Marker: mem.Marker(), Deadline: deadline, ProbeEvery: time.Millisecond,
+		Name: mem.Name(), ID: mem.ID(), Marker: mem.Marker(), Deadline: deadline, StallAfter: stall, ProbeEvery: time.Millisecond,
 		Open: func(context.Context) (volume.Volume, error) {
 			if err := p.fault.Present(); err != nil {
 				return nil, err
@@ -64,11 +65,12 @@ type awayShare struct {
 	p     []*pullable
 	sieve *sieve
 	hang  int // the volume that will be made to hang; below 0: none
+	stall int // the volume that will be stalled; below 0: none
 }
 
 func newAwayShare(tb testing.TB, n int) *awayShare {
 	tb.Helper()
-	s := &awayShare{shareT: memShare(tb, n, nil), sieve: newSieve(), hang: -1}
+	s := &awayShare{shareT: memShare(tb, n, nil), sieve: newSieve(), hang: -1, stall: -1}
 	tb.Cleanup(func() { s.close(tb) }) // before that of memShare, which wants nothing open
 	return s
 }
@@ -86,7 +88,11 @@ func (s *awayShare) open(f failer, out ...int) *Union {
 		if i == s.hang {
 			deadline = hangDeadline
 		}
-		p := newPullable(m, s.sieve.wrap(m), there, deadline)
+		stall := time.Duration(-1)
+		if i == s.stall {
+			stall = stallsAfter
+		}
+		p := newPullable(m, s.sieve.wrap(m), there, deadline, stall)
 		s.p = append(s.p, p)
 		s.vols = append(s.vols, p)
 	}
@@ -139,6 +145,11 @@ func (s *awayShare) put(f failer, i int) {
 	f.Helper()
 	s.p[i].fault.PutBack()
 	s.await(f, i, true, volume.Online)
+}
+
+// exclusive lets nobody but us change volume i. It comes before the share is opened.
+func (s *awayShare) exclusive(i int) {
+	s.opt.Exclusive = map[volume.ID]bool{s.mems[i].ID(): true}
 }
 
 // await waits until volume i is used, or is not, and is in that state.

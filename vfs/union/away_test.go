@@ -34,7 +34,13 @@ func newAwayTree(t *testing.T) *awayTree {
 // newHangTree is newAwayTree for who makes a volume hang.
 func newHangTree(t *testing.T, hang int) *awayTree {
 	t.Helper()
-	x := &awayTree{awayShare: newAwayShare(t, 2)}
+	return growTree(t, newAwayShare(t, 2), hang)
+}
+
+// growTree is newHangTree on a share that is not open yet.
+func growTree(t *testing.T, s *awayShare, hang int) *awayTree {
+	t.Helper()
+	x := &awayTree{awayShare: s}
 	x.hang = hang
 	x.opt.Trust = 1 // all is asked for
 	x.open(t)

@@ -42,7 +42,7 @@ func (u *Union) hear(v *vol, s volume.State, asked bool) {
 	switch {
 	case s.Health != volume.Online:
 		u.leave(v, s)
-	case s.Attached == v.opening.Load(): // it was slow
+	case s.Attached == v.opening.Load(): // it was slow, or stalled
 		u.enlist(v)
 	default:
 		u.leave(v, volume.State{Health: volume.Away, Reason: "it came back and is being taken in", Since: time.Now(), Attached: s.Attached})
@@ -52,16 +52,17 @@ func (u *Union) hear(v *vol, s volume.State, asked bool) {
 	}
 }
 
-// leave makes calls for v be refused. What was written to it and is not committed counts as lost: clients
+// leave makes calls for v be refused. What was written to it and is not committed counts as lost, unless it is only stalled: clients
 // send it again. What is open of a former opening is dropped. Needs v.mu.
 func (u *Union) leave(v *vol, s volume.State) {
-	v.refused.Store(&s)
+	before := v.refused.Swap(&s)
 	was := u.online().has(v.i)
+	held := was || before != nil && before.Health == volume.Stalled
 	ended := v.opening.Load() != 0 && (s.Health == volume.Away)
 	if ended {
 		v.opening.Store(0)
 	}
-	if ended || was && u.files.dirtyOn(v.i) {
+	if ended || held && s.Health != volume.Stalled && u.files.dirtyOn(v.i) {
 		u.newVerifier()
 	}
 	if was {

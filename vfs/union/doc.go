@@ -91,8 +91,10 @@
 //
 //	going     Comer.Notify (comings.go): calls are refused with AwayError; the verifier changes if writes are
 //	          uncommitted, or the opening ended; what is open of that is dropped
+//	stalled   as going, for who looks: it may be back in a moment (volume.Stalled). Nothing counts as lost; of its copies only what watches
+//	          cover stands (unwatched); who needs it is told to come again, never IO
 //	coming    admission: pins, records of what was cut off, the root; only then it is used.
-//	          Slow to Online is the same opening and needs none
+//	          Stalled or Slow to Online is the same opening and needs none
 //	known     names.known: the copies whose names stand in the table, and stand while their volume is away
 //	doubtful  the away volumes of which it is not known what they have in a directory; that one has no copy is
 //	          told by the parent's standing names, or because that has none there (away.go)

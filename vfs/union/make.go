@@ -83,7 +83,7 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 }
 
 // flushDir is syncDir at the end of a call that has changed h, without leases: what was begun is answered when its outcome is
-// known, so where the volume only is slow the flush is not refused but tried until it answers or is gone.
+// known, so where the volume only is slow or stalled the flush is not refused but tried until it answers or is gone.
 func (u *Union) flushDir(ctx context.Context, h *dirHandle) error {
 	return u.flushed(func() error { return u.outlast(func() error { return h.d.Sync(ctx) }) })
 }
@@ -94,11 +94,11 @@ const (
 	outlastMost = 100 * time.Millisecond
 )
 
-// outlast calls f until it is not refused because its volume is slow, or the server stops.
+// outlast calls f until it is not refused because its volume is slow or stalled, or the server stops.
 func (u *Union) outlast(f func() error) error {
 	for pause := outlastSoon; ; pause = min(2*pause, outlastMost) {
 		err := f()
-		if away, ok := errors.AsType[*volume.AwayError](err); !ok || away.State.Health != volume.Slow {
+		if away, ok := errors.AsType[*volume.AwayError](err); !ok || away.State.Health != volume.Slow && away.State.Health != volume.Stalled {
 			return err
 		}
 		select {

@@ -195,10 +195,15 @@ func (s *shareT) restart(f failer) *Union {
 // who is the superuser, for the calls of tests.
 var who = vfs.Superuser
 
+// aCall is the context of a call from outside: it can end, unlike that of what was begun.
+func aCall() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
+
 // mk makes an object as the superuser.
 func (s *shareT) mk(f failer, dir vfs.Node, name string, typ vfs.Type) vfs.Attr {
 	f.Helper()
-	a, _, err := s.u.Make(context.Background(), who, dir, vfs.MustName(name), &vfs.How{Type: typ, Set: vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o755}, Target: "t"})
+	ctx, end := aCall()
+	defer end()
+	a, _, err := s.u.Make(ctx, who, dir, vfs.MustName(name), &vfs.How{Type: typ, Set: vfs.SetAttr{Mask: vfs.SetMode, Mode: 0o755}, Target: "t"})
 	if err != nil {
 		f.Fatalf("make %s: %v", name, err)
 	}
@@ -207,7 +212,9 @@ func (s *shareT) mk(f failer, dir vfs.Node, name string, typ vfs.Type) vfs.Attr 
 
 func (s *shareT) root(f failer) vfs.Node {
 	f.Helper()
-	a, err := s.u.Root(context.Background(), who)
+	ctx, end := aCall()
+	defer end()
+	a, err := s.u.Root(ctx, who)
 	if err != nil {
 		f.Fatalf("root: %v", err)
 	}
@@ -217,7 +224,9 @@ func (s *shareT) root(f failer) vfs.Node {
 // look looks name up and wants the status.
 func (s *shareT) look(f failer, dir vfs.Node, name string, want vfs.Status) vfs.Attr {
 	f.Helper()
-	a, _, err := s.u.Lookup(context.Background(), who, dir, vfs.MustName(name))
+	ctx, end := aCall()
+	defer end()
+	a, _, err := s.u.Lookup(ctx, who, dir, vfs.MustName(name))
 	if vfs.StatusOf(err) != want {
 		f.Fatalf("look %s up: %v, want %v", name, err, want)
 	}
@@ -227,7 +236,9 @@ func (s *shareT) look(f failer, dir vfs.Node, name string, want vfs.Status) vfs.
 // path looks a path up.
 func (s *shareT) path(f failer, path string) vfs.Attr {
 	f.Helper()
-	a, err := s.u.Root(context.Background(), who)
+	ctx, end := aCall()
+	defer end()
+	a, err := s.u.Root(ctx, who)
 	if err != nil {
 		f.Fatalf("root: %v", err)
 	}
@@ -240,8 +251,10 @@ func (s *shareT) path(f failer, path string) vfs.Attr {
 // list is the names in dir.
 func (s *shareT) list(f failer, dir vfs.Node) []string {
 	f.Helper()
+	ctx, end := aCall()
+	defer end()
 	var names []string
-	_, eof, err := s.u.ReadDir(context.Background(), who, dir, 0, true, func(e *vfs.DirEntry) bool {
+	_, eof, err := s.u.ReadDir(ctx, who, dir, 0, true, func(e *vfs.DirEntry) bool {
 		names = append(names, e.Name.String())
 		return true
 	})

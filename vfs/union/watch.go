@@ -185,8 +185,13 @@ func (w *watch) uncover(ino uint64) {
 // told reports whether all that happened after the time at, in what was covered at the time covered, is told
 // by now but for what is younger than trust.
 func (w *watch) told(covered, at, now int64) bool {
+	return w.covers(covered, at) && now-w.alive.Load() < w.u.trust
+}
+
+// covers reports whether all that happened after the time at, in what was covered at the time covered, was told until the volume stalled.
+func (w *watch) covers(covered, at int64) bool {
 	began := w.began.Load()
-	return began != 0 && covered >= began && at >= covered && at > w.lost.Load() && now-w.alive.Load() < w.u.trust
+	return began != 0 && covered >= began && at >= covered && at > w.lost.Load()
 }
 
 // Alive implements volume.WatchSink.

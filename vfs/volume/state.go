@@ -14,8 +14,11 @@ type Health uint8
 // The states of a volume.
 const (
 	Online Health = iota // it answers
-	Slow                 // a call exceeded its deadline and has not come back, or calls fail again and again; refused until a probe passes
-	Away                 // it is not there: not mounted, another disk in its place, its device gone
+	// Stalled: calls have been with the host for seconds, and a probe does not pass. Who can do without the volume does; who cannot
+	// waits, or is told to come again. It may be a disk that wakes up: nothing is answered IO for it, and nothing counts as lost.
+	Stalled
+	Slow // a call exceeded its deadline and has not come back, or calls fail again and again; refused until a probe passes
+	Away // it is not there: not mounted, another disk in its place, its device gone
 )
 
 // String is the word that operators see.
@@ -23,6 +26,8 @@ func (h Health) String() string {
 	switch h {
 	case Online:
 		return "online"
+	case Stalled:
+		return "stalled"
 	case Slow:
 		return "slow"
 	case Away:
@@ -42,7 +47,7 @@ type State struct {
 	Reason string    // why, for the operator; empty when Online
 	Since  time.Time // of Health
 	// Attached counts how often the volume was opened, from 1; 0: not yet. A Dir or File of an
-	// earlier opening fails with AwayError for ever. From Slow to Online it does not change.
+	// earlier opening fails with AwayError for ever. From Stalled or Slow to Online it does not change.
 	Attached uint64
 }
 
@@ -76,9 +81,9 @@ func StalledOf(v Volume) time.Duration {
 	return 0
 }
 
-// AwayError is the error of an operation that was refused, or given up, because its volume is Slow
-// or Away. A changing operation that gets it has not begun. It has the vfs.Status Jukebox for
-// the offline-wait after the volume went, so that clients ask again, and IO from then on.
+// AwayError is the error of an operation that was refused, or given up, because its volume is Stalled, Slow
+// or Away. A changing operation that gets it has not begun. It has the vfs.Status Jukebox while the volume is Stalled and for
+// the offline-wait after it went, so that clients ask again, and IO from then on.
 type AwayError struct {
 	Op, Volume string
 	State      State

@@ -190,7 +190,7 @@ type VolumeStatus struct {
 	Name      string    `json:"name"`
 	Dir       string    `json:"dir"`
 	ID        string    `json:"id"`
-	State     string    `json:"state"`            // online; slow: calls hang or fail, and it is refused until it works; away; removed: it stands in the configuration and is no member any more
+	State     string    `json:"state"`            // online; stalled: for seconds nothing came back from it; slow: calls hang or fail, and it is refused until it works; away; removed: it stands in the configuration and is no member any more
 	Reason    string    `json:"reason,omitempty"` // why it is not online
 	Since     time.Time `json:"since"`            // of State
 	Attached  uint64    `json:"attached"`         // how often it was opened since the start of the server; 0: it was never there
@@ -249,7 +249,7 @@ type Place struct {
 	Volume string `json:"volume"`
 	Path   Text   `json:"path"`             // within the volume
 	Dir    string `json:"dir"`              // of the volume
-	State  string `json:"state,omitempty"`  // of a volume that is not online: slow or away
+	State  string `json:"state,omitempty"`  // of a volume that is not online: stalled, slow or away
 	Reason string `json:"reason,omitempty"` // why it is not
 }
 

@@ -147,7 +147,7 @@ func (c *shareCollector) index(m sink) {
 }
 
 // healthStates are the states of a volume.
-var healthStates = []string{volume.Online.String(), volume.Slow.String(), volume.Away.String(), removedState}
+var healthStates = []string{volume.Online.String(), volume.Stalled.String(), volume.Slow.String(), volume.Away.String(), removedState}
 
 // volumes are how the volumes are, and what the share asked of them.
 func (c *shareCollector) volumes(m sink) {

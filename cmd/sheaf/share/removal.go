@@ -98,7 +98,7 @@ func (s *Share) mayRemove(c *candidate, r Removal) error {
 	case online == 0:
 		return refuse("no other volume of the share is there to keep the list of volumes")
 	case r.DryRun:
-	case r.Lost && st.Health == volume.Online:
+	case r.Lost && (st.Health == volume.Online || st.Health == volume.Stalled):
 		return refuse("it is there, and only what does not come back is lost: move its files to other volumes and remove it without --lost, or take its disk away first")
 	case !r.Lost && st.Health != volume.Online:
 		return refuse("it is %s (%s), so what it holds cannot be seen; wait until it is back, or give it up with all it holds: sheaf volume remove %s --lost", st.Health, st.Reason, c.cfg.Name)

@@ -32,6 +32,7 @@ type slot struct {
 	fate  atomic.Uint64
 	began atomic.Int64 // tick
 	op    atomic.Uint32
+	firm  atomic.Bool                   // of a change that was begun
 	done  atomic.Pointer[chan struct{}] // one element when awaited ends; another channel after left
 	noted uint64                        // the fate that the watch has called late
 }
@@ -48,9 +49,10 @@ const (
 )
 
 // begin is the slot's next use.
-func (s *slot) begin(op volume.Op, now int64, state uint64) (fate uint64) {
+func (s *slot) begin(op volume.Op, firm bool, now int64, state uint64) (fate uint64) {
 	fate = (s.fate.Load()>>fateBits+1)<<fateBits | state
 	s.op.Store(uint32(op))
+	s.firm.Store(firm)
 	s.began.Store(now)
 	s.fate.Store(fate)
 	return fate
@@ -60,6 +62,15 @@ func (s *slot) begin(op volume.Op, now int64, state uint64) (fate uint64) {
 func (s *slot) decide(fate, state uint64) bool {
 	return s.fate.CompareAndSwap(fate, fate&^fateMask|state)
 }
+
+// spared reports whether the slot's call is one whose caller does not wait for a volume that is stalled.
+func (s *slot) spared() bool { return !s.firm.Load() && spare(volume.Op(s.op.Load())) }
+
+// spare reports whether a read-only op asks what others may know, too; data has one volume only.
+func spare(op volume.Op) bool { return op != volume.OpReadAt }
+
+// firm reports whether a call with ctx is part of a change that was begun, and so must be done though its volume is stalled.
+func firm(ctx context.Context) bool { return ctx.Done() == nil }
 
 func (s *slot) renew() {
 	done := make(chan struct{}, 1)
@@ -84,6 +95,10 @@ func (c *call) enterAs(ctx context.Context, state uint64) (*slot, error) {
 		c.o.leave()
 		return nil, c.refuse(c.g.gate.Load())
 	}
+	if state == awaited && c.gt.state.Health == volume.Stalled && spare(c.op) && !firm(ctx) {
+		c.o.leave()
+		return nil, c.refuse(c.gt)
+	}
 	var s *slot
 	k := &c.o.kinds[kindOf(c.op)]
 	if k == &c.o.kinds[changes] && c.o.flooded() {
@@ -99,7 +114,7 @@ func (c *call) enterAs(ctx context.Context, state uint64) (*slot, error) {
 			return nil, err
 		}
 	}
-	s.begin(c.op, c.g.now.Load(), state)
+	s.begin(c.op, firm(ctx), c.g.now.Load(), state)
 	return s, nil
 }
 
@@ -116,7 +131,7 @@ func (c *call) wait(ctx context.Context, k *kind) (*slot, error) {
 	}
 	select {
 	case s := <-k.free:
-		if c.g.gate.Load() != c.gt { // both at once
+		if c.g.gate.Load().over != c.gt.over { // both at once
 			s.release()
 			return nil, c.refuse(c.g.gate.Load())
 		}
@@ -159,6 +174,7 @@ func (c *call) leaveNow(err error) {
 // exit is the end of a call that the caller made itself.
 func (c *call) exit(s *slot, err error) error {
 	c.o.note(err)
+	c.o.back(s)
 	s.release()
 	c.o.leave()
 	return err
@@ -189,7 +205,7 @@ func (c *call) busy(k *kind, waiting int) error {
 func (c *call) away(state volume.State) error {
 	c.g.refused.Add(1)
 	e := &volume.AwayError{Op: c.op.String(), Volume: c.g.o.Name, State: state, Status: vfs.Jukebox}
-	if time.Since(state.Since) >= c.g.o.OfflineWait {
+	if state.Health != volume.Stalled && time.Since(state.Since) >= c.g.o.OfflineWait {
 		e.Status = vfs.IO
 	}
 	return e
@@ -246,6 +262,7 @@ func look[T any](ctx context.Context, c call, f func(context.Context) (T, error)
 func (a *asked[T]) run() {
 	a.v, a.err = a.f(a.ctx)
 	a.o.note(a.err)
+	a.o.back(a.s)
 	s, done := a.s, *a.s.done.Load()
 	if s.decide(a.fate, over) {
 		done <- struct{}{}

@@ -4,18 +4,18 @@
 //
 // # States
 //
-//	       attach                      slow: a call or a probe is late,
-//	Away ─────────▶ Online ──────────────────────▶ Slow    or a probe failed
-//	 ▲ │ ▲            │  ▲                          │ │
-//	 │ └─┘ stay:      │  └──────────────────────────┘ │
-//	 │ not yet        │      recover: a probe passed  │
-//	 └────────────────┴───────────────────────────────┘
-//	   detach: it is not there any more (volume.ErrGone)
+//	Away ──▶ Online         attach: it was opened
+//	Away ──▶ Away           stay: not yet
+//	Online ──▶ Stalled      stall: a look or change has not come back for Options.StallAfter, and a probe did not pass
+//	Stalled ──▶ Online      answers: such a call came back, or a probe passed
+//	Online, Stalled ──▶ Slow   slow: a call or a probe is past its deadline, or a probe failed
+//	Slow ──▶ Online         recover: a probe passed
+//	all ──▶ Away            detach: it is not there any more (volume.ErrGone)
 //
 // Each of these functions puts a new gate (state.go) in place: one atomic pointer that a call looks
 // at, with the State and the opening that may be used. All of them run under Volume.mu.
 //
-// An opening is what Options.Open returned. From Slow to Online it stays the same and so do the Dirs
+// An opening is what Options.Open returned. But for Away it stays the same and so do the Dirs
 // and Files of it; Away ends it. Then they are refused for ever, except Close. Root
 // and Private lead to whichever opening there is. What an opening holds (descriptors, its lock) is
 // given up when the last call has left it, in the background.
@@ -44,11 +44,20 @@
 // further changes begin. A flush is not refused for it: what it is to flush was begun. Stalled tells the union
 // earlier, which then looks for other volumes.
 //
+// # Stalled
+//
+// A disk that hangs and one that wakes up cannot be told apart for some seconds. Meanwhile a volume is Stalled: who asks it what
+// others may know as well is refused, and answered if he waits already; all have been told before, so he may do without the volume at
+// once. All else goes on as if it were Online: data is waited for, changes are, and so is whatever is asked in the midst of a change, which
+// a context tells that cannot end. Nobody is ever told IO for it. The first call that comes back after so long, or a probe that passes,
+// makes it Online before the caller goes on; calls that still hang then are not held against it again until they are late.
+// Flushes do not stall a volume: a disk may be busy with them and answer all else.
+//
 // # Probes
 //
 // Every Options.ProbeEvery Options.Present looks whether the directory still leads to the opening. That
-// costs no access to the disk, which may sleep. While the volume is Slow, and after BadMax
-// failures as of hardware in a row, a file is also written, flushed and read in
+// costs no access to the disk, which may sleep. While the volume is Slow or Stalled, or a call has been away for most of
+// Options.StallAfter, and after BadMax failures as of hardware in a row, a file is also written, flushed and read in
 // volume.PrivateName, because the host's memory answers for a disk that does not. While it is Away
 // it is opened. Probes hang, too: see ProbesMax.
 //

@@ -36,6 +36,12 @@ const (
 	// its kind wait for a turn. If none has come back for as long, those that wait already are answered too; and while
 	// that is so of flushes, and as many as Workers are under way, no further changes begin.
 	StuckPart = 30
+	// StallShare of the deadline is how old a look or change is when the volume counts as Stalled if a probe does not pass either,
+	// unless Options say so. A volume with so short a deadline that this were less than StallLeast is Slow before.
+	StallShare = 10
+	StallLeast = time.Second
+	// suspectPart of stallParts of it have passed when it is probed; the probe has the rest.
+	suspectPart, stallParts = 2, 3
 	// BadMax is how many calls in a row fail as hardware does until the volume is probed.
 	BadMax = 3
 	// ProbesMax is how many probes hang at a time: a new one is made when one has not come back
@@ -70,6 +76,7 @@ type Options struct {
 	First volume.Volume
 
 	Deadline    time.Duration
+	StallAfter  time.Duration // how old a call is when the volume is Stalled if a probe does not pass either; below 0: it never is
 	OfflineWait time.Duration
 	ProbeEvery  time.Duration
 	Workers     int
@@ -87,6 +94,11 @@ func (o *Options) complete() {
 			*d.field = d.value
 		}
 		*d.field = max(*d.field, d.minimum)
+	}
+	if o.StallAfter == 0 {
+		if o.StallAfter = o.Deadline / StallShare; o.StallAfter < StallLeast {
+			o.StallAfter = -1
+		}
 	}
 	if o.Workers == 0 {
 		o.Workers = Workers
@@ -106,6 +118,7 @@ func (o *Options) complete() {
 type Volume struct {
 	o             Options
 	tick          time.Duration // how often run looks
+	stallAfter    int64         // ticks; 0: never
 	root, private *dir
 
 	gate    atomic.Pointer[gate] // never nil; changed under mu
@@ -138,6 +151,9 @@ type gate struct {
 func New(o Options) *Volume {
 	o.complete()
 	g := &Volume{o: o, tick: max(min(o.Deadline/tickParts, o.ProbeEvery/probeTicks), time.Millisecond), kick: make(chan struct{}, 1), past: map[*opening]struct{}{}, marker: o.Marker}
+	if o.StallAfter > 0 {
+		g.stallAfter = int64((o.StallAfter + g.tick - 1) / g.tick) // a call of more ticks than that is older
+	}
 	g.root, g.private = &dir{g: g, which: rootDir}, &dir{g: g, which: privateDir}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.news.init()

@@ -177,7 +177,7 @@ func ok(t *testing.T, err error) {
 // TestReadIsGivenUp: a read-only call that hangs is answered at its deadline, the volume is slow
 // from then on, and the probe brings it back though the call still hangs.
 func TestReadIsGivenUp(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *host, g *Volume) {
+	bubble(t, neverStalled, func(t *testing.T, h *host, g *Volume) {
 		release := h.hang("statat", "syncfile")
 		began := time.Now()
 		_, err := g.Root().StatAt(t.Context(), name("x"))
@@ -820,3 +820,6 @@ func TestStatNow(t *testing.T) {
 	}
 	closeGuard(t, g, m)
 }
+
+// neverStalled has the volume go from Online to Slow.
+func neverStalled(o *Options) { o.StallAfter = -1 }

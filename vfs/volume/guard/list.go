@@ -115,6 +115,7 @@ func (l *listing) run() {
 
 // give hands the batch over, and says whether more is wanted.
 func (l *listing) give() bool {
+	l.o.back(l.s)
 	s, done, end := l.s, *l.s.done.Load(), l.end
 	if !s.decide(l.fate, over) {
 		l.left = true

@@ -57,6 +57,9 @@ type opening struct {
 	}
 	late bool // the watch has seen that closing is
 
+	proved     atomic.Int64 // tick at which it was last known to answer after calls had not come back: those begun before say nothing more
+	unanswered int64        // age in ticks of the oldest call that says something, as of the last tick; of the watch
+
 	watches watches
 }
 

@@ -46,6 +46,7 @@ func (g *Volume) startProbe(thorough bool) *probe {
 	p := &probe{began: now, done: make(chan struct{})}
 	g.probes = append(g.probes, p)
 	state := g.gate.Load().state
+	thorough = thorough || state.Health == volume.Stalled
 	o := g.current
 	if o != nil {
 		o.calls.Add(1) // its descriptors stay open meanwhile; it has not ended, since g.mu is held
@@ -57,7 +58,9 @@ func (g *Volume) startProbe(thorough bool) *probe {
 			return
 		}
 		p.err = g.examine(o, thorough || state.Health == volume.Slow)
-		g.judge(p, o, thorough)
+		if g.judge(p, o, thorough) {
+			g.answers(o, p.began)
+		}
 		o.leave()
 	}()
 	return p
@@ -73,7 +76,7 @@ func (g *Volume) doubt(ticks int64) {
 	switch {
 	case g.current == nil:
 		g.stay("opening it: " + what)
-	case state.Health == volume.Online:
+	case state.Health == volume.Online, state.Health == volume.Stalled:
 		state.Health, state.Reason, state.Since = volume.Slow, what, time.Now()
 		g.shut(state, g.current)
 	}
@@ -164,13 +167,13 @@ func (g *Volume) examine(o *opening, prove bool) error {
 	return o.prove(g.ctx)
 }
 
-// judge draws the conclusions of examine.
-func (g *Volume) judge(p *probe, o *opening, thorough bool) {
+// judge draws the conclusions of examine, but for that of a thorough one which a volume passes that is not Slow: then proved.
+func (g *Volume) judge(p *probe, o *opening, thorough bool) (proved bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.forget(p)
 	if p.gone || g.current != o || g.closed {
-		return
+		return false
 	}
 	health := g.gate.Load().state.Health
 	switch {
@@ -178,16 +181,19 @@ func (g *Volume) judge(p *probe, o *opening, thorough bool) {
 		g.detach(p.err.Error())
 	case p.err == nil && health == volume.Slow:
 		o.bad.Store(0)
+		o.proved.Store(p.began)
 		g.recover(o)
 	case p.err == nil && thorough:
 		o.bad.Store(0)
+		proved = true
 	case p.err == nil || vfs.StatusOf(p.err) == vfs.Jukebox: // the latter: this process has no descriptor or memory to spare
-	case health == volume.Online:
+	case health == volume.Online, health == volume.Stalled:
 		state := g.gate.Load().state
 		state.Health, state.Reason, state.Since = volume.Slow, "a probe failed: "+p.err.Error(), time.Now()
 		g.shut(state, o)
 		g.o.Log.Warn("a volume fails: calls for it are refused until a probe passes", "op", "guard", "volume", g.o.Name, "err", p.err)
 	}
+	return proved
 }
 
 // probeFile is written in volume.PrivateName by a thorough probe, and removed.

@@ -24,28 +24,79 @@ func (g *Volume) shut(state volume.State, o *opening) {
 		was.end(state)
 	}
 	if was != nil && next.o != was {
-		was.dismissAll()
+		was.dismiss(func(*slot) bool { return true })
 	}
 	g.news.tell(state)
 }
 
-// dismissAll answers everybody who waits for a read-only call.
-func (o *opening) dismissAll() {
+// dismiss answers those who wait for a read-only call of which f says so.
+func (o *opening) dismiss(f func(s *slot) bool) {
 	k := &o.kinds[reads]
 	for i := range k.slots {
 		s := &k.slots[i]
-		if fate := s.fate.Load(); fate&fateMask == awaited {
-			s.dismiss(fate)
+		if fate := s.fate.Load(); fate&fateMask == awaited && f(s) {
+			s.dismiss(fate) // does nothing if f saw another use
 		}
 	}
 }
 
-// slow is Online → Slow.
+// restated is g's opening in another State: calls go on as they are.
+func (g *gate) restated(health volume.Health, reason string) *gate {
+	return &gate{state: volume.State{Health: health, Reason: reason, Since: time.Now(), Attached: g.state.Attached}, o: g.o, over: g.over}
+}
+
+// stall is Online → Stalled, unless it was proved to answer since the tick proved. Those who wait for an answer that they may do without get none, after all were told: so they may ask others
+// at once.
+func (g *Volume) stall(o *opening, proved int64, reason string) {
+	g.mu.Lock()
+	old := g.gate.Load()
+	if g.current != o || old.state.Health != volume.Online || o.proved.Load() != proved {
+		g.mu.Unlock()
+		return
+	}
+	next := old.restated(volume.Stalled, reason)
+	g.news.tell(next.state)
+	g.mu.Unlock()
+	g.news.wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.gate.Load() != old: // and all were told of what it is since
+		return
+	case o.proved.Load() != proved:
+		g.news.tell(old.state)
+		return
+	}
+	g.gate.Store(next)
+	o.dismiss((*slot).spared)
+	g.o.Log.Warn("nothing comes back from a volume: who can do without it does", "op", "guard", "volume", g.o.Name, "reason", reason)
+}
+
+// answers is Stalled → Online: a call that was begun at the tick at came back, or a probe passed. What hangs from before says nothing of the
+// volume any more. All know it before the caller goes on, who may be in the midst of a change.
+func (g *Volume) answers(o *opening, at int64) {
+	g.mu.Lock()
+	o.proved.Store(max(o.proved.Load(), at))
+	old := g.gate.Load()
+	back := g.current == o && old.state.Health == volume.Stalled
+	if back {
+		next := old.restated(volume.Online, "")
+		g.gate.Store(next)
+		g.news.tell(next.state)
+	}
+	g.mu.Unlock()
+	if back {
+		g.o.Log.Info("the volume answers again", "op", "guard", "volume", g.o.Name, "after", time.Since(old.state.Since).Round(time.Millisecond))
+	}
+	g.news.wait()
+}
+
+// slow is Online or Stalled → Slow.
 func (g *Volume) slow(o *opening, reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	old := g.gate.Load().state
-	if g.current != o || old.Health != volume.Online {
+	if g.current != o || old.Health != volume.Online && old.Health != volume.Stalled {
 		return
 	}
 	g.shut(volume.State{Health: volume.Slow, Reason: reason, Since: time.Now(), Attached: old.Attached}, o)
@@ -59,7 +110,7 @@ func (g *Volume) recover(o *opening) {
 	g.o.Log.Info("the volume answers again", "op", "guard", "volume", g.o.Name, "after", time.Since(old.Since).Round(time.Millisecond))
 }
 
-// detach is Online or Slow → Away. Needs g.mu.
+// detach is Online, Stalled or Slow → Away. Needs g.mu.
 func (g *Volume) detach(reason string) {
 	old := g.gate.Load().state
 	g.shut(volume.State{Health: volume.Away, Reason: reason, Since: time.Now(), Attached: old.Attached}, nil)

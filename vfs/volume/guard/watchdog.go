@@ -53,9 +53,13 @@ func (g *Volume) inspect(now int64) {
 	g.mu.Unlock()
 	hung := 0
 	for _, o := range all {
-		n, what := o.inspect(now)
+		proved := o.proved.Load()
+		n, what := o.inspect(now, proved)
 		hung += n
 		if what == "" {
+			if o == current {
+				g.suspect(o, o.unanswered, proved)
+			}
 			continue
 		}
 		if o == current {
@@ -68,7 +72,8 @@ func (g *Volume) inspect(now int64) {
 
 // inspect counts the calls of an opening that are late, and says of one that has just become
 // late what it is.
-func (o *opening) inspect(now int64) (hung int, what string) {
+func (o *opening) inspect(now, proved int64) (hung int, what string) {
+	o.unanswered = 0
 	for i := range o.kinds {
 		k := &o.kinds[i]
 		oldest, ended := int64(0), uint64(0)
@@ -76,6 +81,9 @@ func (o *opening) inspect(now int64) (hung int, what string) {
 			age, is := k.slots[j].age(now)
 			ended += k.slots[j].ended()
 			oldest = max(oldest, age)
+			if i != flushes && now-age >= proved {
+				o.unanswered = max(o.unanswered, age)
+			}
 			if age > k.limit {
 				hung++
 			}
@@ -145,12 +153,29 @@ func (s *slot) age(now int64) (ticks int64, is volume.Op) {
 
 // dismissLate answers those who wait for read-only calls that are late.
 func (o *opening) dismissLate(now int64) {
-	k := &o.kinds[reads]
-	for i := range k.slots {
-		s := &k.slots[i]
-		fate := s.fate.Load()
-		if fate&fateMask == awaited && now-s.began.Load() > k.limit {
-			s.dismiss(fate) // does nothing if began was of another use
-		}
+	o.dismiss(func(s *slot) bool { return now-s.began.Load() > s.k.limit })
+}
+
+// suspect has a volume probed of which calls do not come back, and calls it stalled when the probe does not pass either. Flushes
+// do not count: a disk that is busy with them may answer all else.
+func (g *Volume) suspect(o *opening, age, proved int64) {
+	if g.gate.Load().o == nil || !g.suspicious(age) {
+		return
+	}
+	if g.startProbe(true); age > g.stallAfter {
+		g.stall(o, proved, fmt.Sprintf("a call has not come back for %s, nor a probe", time.Duration(age-1)*g.tick))
+	}
+}
+
+// suspicious reports whether a call of that age, in ticks, may be one that does not come back.
+func (g *Volume) suspicious(age int64) bool {
+	return g.stallAfter > 0 && age > g.stallAfter*suspectPart/stallParts
+}
+
+// back is the end of a call by the host, before its caller knows: one that took so long tells that a volume answers again.
+func (o *opening) back(s *slot) {
+	began, now := s.began.Load(), o.g.now.Load()
+	if o.g.suspicious(now-began) && s.k != &o.kinds[flushes] {
+		o.g.answers(o, now)
 	}
 }
