@@ -74,6 +74,11 @@ func printStatus(w io.Writer, s *share.Status) error {
 			names[i] = l.Name
 		}
 		fmt.Fprintf(t, "translators\t%s, from the top\n", strings.Join(names, ", "))
+		for _, l := range s.Translators {
+			for _, line := range l.Lines {
+				fmt.Fprintf(t, "%s\t%s\n", l.Name, line)
+			}
+		}
 	}
 	if c := s.Lookups; c != nil {
 		fmt.Fprintf(t, "look-ups\t%d there and %d not, answered from memory; %d asked volumes, in %d what was known was not believed\n", c.Hits, c.Misses, c.Asked, c.Refused)

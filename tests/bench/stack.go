@@ -45,10 +45,11 @@ func stackRows(dir string) ([]*stackRow, error) {
 		"trace":    one("trace", map[string]any{"verbs": []any{"remove"}}),
 		"readonly": one("readonly", nil),
 		"negative": one("negative", nil),
+		"quota":    one("quota", map[string]any{"directories": []any{map[string]any{"path": "/", "hard-bytes": "1TiB"}}, "users": []any{map[string]any{"hard-files": 1 << 40}}}),
 	}
 	rows := []*stackRow{{name: "no layer"}, {name: "no layer again"}}
 	var all []translator.Spec
-	for _, name := range []string{"metrics", "trace", "readonly", "negative"} {
+	for _, name := range []string{"metrics", "trace", "readonly", "negative", "quota"} {
 		rows = append(rows, &stackRow{name: name, layers: []translator.Spec{native[name]}, native: true})
 		all = append(all, native[name])
 	}

@@ -42,6 +42,8 @@ type Layer struct {
 	Forget func()
 	// Counts are its counters and gauges now. It is called at any time until Close is.
 	Counts func() []Count
+	// Lines are what `sheaf status` says of it now, the most important first. It is called as Counts is.
+	Lines func() []string
 }
 
 // Count is one counter of a layer, or a gauge. Name is in the manner of Prometheus without prefix ("hits_total"). The

@@ -314,6 +314,19 @@ func (s *Stack) Counts(each func(kind, name string, counts []Count)) {
 	}
 }
 
+// Lines calls each with every layer, from the top, and what it says of itself.
+func (s *Stack) Lines(each func(spec Spec, lines []string)) {
+	g, i := s.enter()
+	defer g.leave(i)
+	for _, l := range g.layers {
+		var lines []string
+		if l.layer.Lines != nil {
+			lines = l.layer.Lines()
+		}
+		each(l.plan.spec, lines)
+	}
+}
+
 // Subscribe implements vfs.FS. It outlives Load, which says ForgetAll.
 func (s *Stack) Subscribe(f func(vfs.Event)) (cancel func()) {
 	s.mu.Lock()

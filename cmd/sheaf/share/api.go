@@ -116,8 +116,9 @@ type Status struct {
 
 // TranslatorStatus is one layer of the stack.
 type TranslatorStatus struct {
-	Kind string `json:"kind"`
-	Name string `json:"name"`
+	Kind  string   `json:"kind"`
+	Name  string   `json:"name"`
+	Lines []string `json:"lines,omitempty"` // what it says of itself
 }
 
 // IndexStatus is how the index is. Files are safe and served in each of its states.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sheaf/vfs"
+	"sheaf/vfs/translator"
 	"sheaf/vfs/union"
 	"sheaf/vfs/volume"
 )
@@ -30,9 +31,9 @@ func (s *Share) Status(ctx context.Context) (Status, error) {
 	st.Scan = scanStatus(&p, expected(volumes))
 	if s.engine != nil {
 		st.Lookups = s.lookupCounts()
-		for _, spec := range s.stack.Specs() {
-			st.Translators = append(st.Translators, TranslatorStatus{Kind: spec.Kind, Name: spec.Instance()})
-		}
+		s.stack.Lines(func(spec translator.Spec, lines []string) {
+			st.Translators = append(st.Translators, TranslatorStatus{Kind: spec.Kind, Name: spec.Instance(), Lines: lines})
+		})
 		st.Listen, st.Mount, st.Traffic = s.Addr().String(), s.MountCommand(), s.engine.Traffic()
 	}
 	return st, nil

@@ -178,7 +178,7 @@ func (s *Share) openVolumes(ctx context.Context, candidates []*candidate) (err e
 		return err
 	}
 	s.recorder = metrics.NewRecorder(s.exportPath)
-	s.stack = translator.NewStack(s.union, kindsFor(s.recorder), s.log)
+	s.stack = translator.NewStack(s.union, kindsFor(s.recorder, filepath.Join(s.cfg.State, quotaDir)), s.log)
 	s.registry = newRegistry(s)
 	return nil
 }

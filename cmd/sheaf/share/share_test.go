@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -313,7 +314,7 @@ func TestReloadTranslators(t *testing.T) {
 	}
 	try("read-only", vfs.ROFS)
 	st, err := s.Status(t.Context())
-	if err != nil || len(st.Translators) != 1 || st.Translators[0] != (TranslatorStatus{Kind: "readonly", Name: "readonly"}) {
+	if err != nil || len(st.Translators) != 1 || !reflect.DeepEqual(st.Translators[0], TranslatorStatus{Kind: "readonly", Name: "readonly"}) {
 		t.Errorf("status names the layers %v, %v", st.Translators, err)
 	}
 

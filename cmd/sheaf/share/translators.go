@@ -11,14 +11,20 @@ import (
 	"sheaf/vfs/translator"
 	"sheaf/vfs/translator/kinds"
 	"sheaf/vfs/translator/metrics"
+	"sheaf/vfs/translator/quota"
 )
 
-// kindsFor are the kinds of layers, of which metrics counts for r.
-func kindsFor(r *metrics.Recorder) []translator.Kind { return kinds.All(r.Kind()) }
+// quotaDir, in the state directory, is where quotas keep what they have counted.
+const quotaDir = "quota"
+
+// kindsFor are the kinds of layers, of which metrics counts for r, and quota keeps its counts in the directory quotas.
+func kindsFor(r *metrics.Recorder, quotas string) []translator.Kind {
+	return kinds.All(r.Kind(), quota.NewKind(quotas))
+}
 
 // anyKinds are the kinds of layers, to look at them.
 func anyKinds() []translator.Kind {
-	return kindsFor(metrics.NewRecorder(func(uint64) string { return "" }))
+	return kindsFor(metrics.NewRecorder(func(uint64) string { return "" }), "")
 }
 
 // measures reports whether operations of volumes are to be timed: it costs each some tenths of a microsecond.

@@ -9,11 +9,13 @@ import (
 	"sheaf/vfs/translator/trace"
 )
 
-// All are all kinds. That of metrics comes from what holds the counters (metrics.Recorder).
-func All(metrics translator.Kind) []translator.Kind {
+// All are all kinds. That of metrics comes from what holds the counters (metrics.Recorder), that of quota from
+// where its counts are kept (quota.NewKind).
+func All(metrics, quota translator.Kind) []translator.Kind {
 	return []translator.Kind{
 		metrics,
 		negative.Kind,
+		quota,
 		readonly.Kind,
 		script.Kind,
 		trace.Kind,

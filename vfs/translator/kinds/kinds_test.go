@@ -8,6 +8,7 @@ import (
 
 	"sheaf/vfs/translator"
 	"sheaf/vfs/translator/metrics"
+	"sheaf/vfs/translator/quota"
 )
 
 // TestAll lists the kinds, and wants each in the table of README.md.
@@ -17,7 +18,7 @@ func TestAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, k := range All(metrics.NewRecorder(func(uint64) string { return "" }).Kind()) {
+	for _, k := range All(metrics.NewRecorder(func(uint64) string { return "" }).Kind(), quota.NewKind("")) {
 		names = append(names, k.Name)
 		if k.Help == "" || k.New == nil {
 			t.Errorf("%s has no help, or cannot be made", k.Name)
@@ -26,10 +27,10 @@ func TestAll(t *testing.T) {
 			t.Errorf("README.md does not describe %s", k.Name)
 		}
 	}
-	if want := []string{"metrics", "negative", "readonly", "script", "trace"}; !slices.Equal(names, want) {
+	if want := []string{"metrics", "negative", "quota", "readonly", "script", "trace"}; !slices.Equal(names, want) {
 		t.Errorf("kinds %v, want %v", names, want)
 	}
-	if err := translator.Check(All(translator.Kind{Name: "metrics"}), []translator.Spec{{Kind: "nix"}}); err == nil {
+	if err := translator.Check(All(translator.Kind{Name: "metrics"}, translator.Kind{Name: "quota"}), []translator.Spec{{Kind: "nix"}}); err == nil {
 		t.Error("a kind that there is not is taken")
 	}
 }
