@@ -134,6 +134,7 @@ type Union struct {
 	displaced atomic.Uint64
 	memory    atomic.Int64
 	sweeping  atomic.Bool
+	hand      atomic.Uint32 // shard that was swept last
 	stats     counters
 	opened    atomic.Bool // Open has taken in what was there
 	closed    atomic.Bool
