@@ -21,7 +21,7 @@ HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-peers bench-stack bench-lookup bench-guest microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-peers bench-stack bench-lookup bench-guest bench-growth bench-pages microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -83,6 +83,16 @@ bench-lookup: ## look-ups along an include path, at the contract and at the wire
 
 bench-guest: ## what people do all day by a kernel client, beside Ganesha and mergerfs under it
 	$(GO) run ./tests/e2e/bench $(BENCH)
+
+bench-growth: ## what a call costs and what memory is held as directories, files, volumes and clients grow
+	$(GO) run ./tests/bench -growth -rounds 3 $(BENCH)
+
+PAGES ?= contrib/bench
+bench-pages: ## the pages of contrib/bench, all but that of the peers, anew; about half an hour on a quiet machine
+	$(GO) run ./tests/bench -page $(PAGES)/procedures.md
+	$(GO) run ./tests/bench -lookups -page $(PAGES)/lookups.md
+	$(GO) run ./tests/bench -stack -rounds 10 -page $(PAGES)/stack.md
+	$(GO) run ./tests/bench -growth -rounds 3 -page $(PAGES)/growth.md
 
 microbench: ## every Go benchmark COUNT times, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 0 ./...

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,11 +24,14 @@ type options struct {
 	lookups bool
 	stack   bool
 	beside  bool     // nfs-ganesha and others
-	page    string   // where that is written
 	args    []string // all flags as they were given
 	away    time.Duration
 	dir     string
 	sheaf   string
+	growth  bool
+	growthLimits
+	page     string    // file to write what is printed to, with a head and charts; "": it is printed alone
+	drawings []drawing // of the page
 }
 
 func main() {
@@ -61,7 +65,14 @@ func run(args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return o.bench(out, progress)
+	if o.page == "" || o.beside { // which writes its own
+		return o.bench(out, progress)
+	}
+	var printed bytes.Buffer
+	if err := o.bench(io.MultiWriter(out, &printed), progress); err != nil {
+		return fmt.Errorf("%s stays as it is: %w", o.page, err)
+	}
+	return o.write(printed.Bytes())
 }
 
 func parse(args []string, out io.Writer) (*options, error) {
@@ -79,13 +90,18 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
 	f.BoolVar(&o.stack, "stack", false, "measure what translators add to a call, and nothing else; -rounds and -count count")
 	f.BoolVar(&o.beside, "beside", false, "measure beside the servers of others (nfs-ganesha, mergerfs, unfs3), and nothing else; root installs them from Debian")
-	f.StringVar(&o.page, "page", "", "with -beside: a file for the report as Markdown; a chart is written next to it")
+	f.BoolVar(&o.growth, "growth", false, "measure what calls cost as directories, files, volumes and clients grow, and nothing else")
+	o.growthFlags(f)
+	f.StringVar(&o.page, "page", "", "file of Markdown for the report as well, and charts beside it; but with -beside not written if anything failed")
 	f.DurationVar(&o.away, "away", 0, "how long a volume hangs, and is pulled out, at a time; 0: none does (default "+defaultAway.String()+" in a whole run, none in a part of it)")
 	f.StringVar(&o.dir, "dir", "", "folder on the file system to measure; what is made in it is removed (default a temporary one)")
 	f.StringVar(&o.sheaf, "sheaf", "", "the sheaf command to measure (default: built from this module)")
 	f.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the order and of random names and offsets")
 	if err := f.Parse(args); err != nil {
 		return nil, err
+	}
+	if o.page != "" && !strings.HasSuffix(o.page, ".md") {
+		return nil, errors.New("-page names a file that ends in .md")
 	}
 	if o.conns < 1 || o.outstanding < 1 || o.rounds < 1 || o.count < 1 || o.time <= 0 || f.NArg() > 0 {
 		return nil, errors.New("numbers are at least 1, and there are no arguments but flags")
@@ -99,16 +115,18 @@ func parse(args []string, out io.Writer) (*options, error) {
 		return nil, errors.New("-stack is measured by itself")
 	case o.beside && (o.lookups || o.stack || set["ops"] || set["creates"]):
 		return nil, errors.New("-beside is measured by itself")
+	case o.growth && (o.beside || o.lookups || o.stack || set["ops"] || set["peers"] || set["creates"]):
+		return nil, errors.New("-growth is measured by itself")
 	case o.beside && !set["peers"]:
 		o.peers = strings.Join(besideNames, ",")
 	case o.beside:
-	case o.lookups, o.stack:
+	case o.lookups, o.stack, o.growth:
 		o.peers = ""
 	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
 	}
 	part := false
-	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack", "beside"} {
+	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack", "beside", "growth"} {
 		part = part || set[of]
 	}
 	if !part {
@@ -143,6 +161,9 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 	if o.beside {
 		return o.apart(dir, out, progress)
 	}
+	if o.growth {
+		return o.grow(filepath.Join(dir, "growth"), out, progress)
+	}
 	if o.peers != "" {
 		err = o.procedures(dir, some, out, progress)
 	}
@@ -174,7 +195,7 @@ func (o *options) procedures(dir string, some []op, out, progress io.Writer) (er
 
 // build makes the sheaf command, if a peer needs it and none is given.
 func (o *options) build(dir string) error {
-	if o.sheaf != "" || !o.lookups && o.creates == "" && o.away == 0 && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
+	if o.sheaf != "" || !o.lookups && !o.growth && o.creates == "" && o.away == 0 && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
 		return nil
 	}
 	o.sheaf = filepath.Join(dir, "sheaf")
@@ -212,6 +233,9 @@ func (o *options) rounded(peers []*peer, some []op, t *table, progress io.Writer
 					continue
 				}
 				l := o.load
+				if p.conns > 0 {
+					l.conns, l.outstanding = p.conns, p.outstanding
+				}
 				l.seed += uint64(round)
 				if op.proc == procRemove && !p.site.echo { // what there is has to last for all rounds
 					l.count = max(1, min(l.count, p.site.left()/(o.rounds-round)/l.conns))

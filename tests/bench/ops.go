@@ -154,17 +154,20 @@ func checkHit(_ *caller, s *call, r *reader) error {
 	return nil
 }
 
-// nextMiss asks for a name that nobody has asked for. It is put together by hand: the client shares the processors with the server.
 func nextMiss(c *caller, _ *call, b []byte) ([]byte, bool) {
+	return appendMiss(b, c.hits.handle, c.missed.Add(1)), true
+}
+
+// appendMiss appends a look-up of a name that nobody has asked for. It is put together by hand: the client shares the processors with the server.
+func appendMiss(b, dir []byte, n uint64) []byte {
 	const prefix, digits = "none-", 9
 	const pad = -(len(prefix) + digits) & 3
-	b = append(be.AppendUint32(appendOpaque(b, c.hits.handle), uint32(len(prefix)+digits)), prefix...)
+	b = append(be.AppendUint32(appendOpaque(b, dir), uint32(len(prefix)+digits)), prefix...)
 	b = append(b, "000000000\x00\x00\x00"[:digits+pad]...)
-	n := c.missed.Add(1)
 	for i := len(b) - pad - 1; n > 0; i, n = i-1, n/10 {
 		b[i] = '0' + byte(n%10)
 	}
-	return b, true
+	return b
 }
 
 func nextSameMiss(c *caller, _ *call, b []byte) ([]byte, bool) {
@@ -305,52 +308,76 @@ const (
 )
 
 func nextList(c *caller, s *call, b []byte) ([]byte, bool) {
-	b = be.AppendUint64(appendOpaque(b, c.list.handle), s.cookie)
+	return listArgs(b, c.list.handle, s), true
+}
+
+// listArgs are the arguments of a READDIRPLUS for the next page.
+func listArgs(b, dir []byte, s *call) []byte {
+	b = be.AppendUint64(appendOpaque(b, dir), s.cookie)
 	b = append(b, s.verf[:]...)
-	return be.AppendUint32(be.AppendUint32(b, dirCount), maxCount), true
+	return be.AppendUint32(be.AppendUint32(b, dirCount), maxCount)
 }
 
 // checkList demands that the pages of a listing together have every name once.
 func checkList(c *caller, s *call, r *reader) error {
-	if !r.status(nfsOK) {
-		return r.err
-	}
-	r.postAttr()
-	copy(s.verf[:], r.take(8))
-	entries := 0
 	if s.seen == nil {
 		s.seen = make([]bool, c.listed)
 	}
-	for r.u32() == 1 {
-		r.u64()
-		name := string(r.opaque())
-		s.cookie = r.u64()
-		r.postAttr()
-		if r.u32() == 1 {
-			r.opaque()
+	entries, eof, err := s.page(r, func(name string, _ attr, _ []byte) error {
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "name-"))
+		if err != nil || n < 0 || n >= len(s.seen) || s.seen[n] {
+			return fmt.Errorf("entry %q of a listing is not one of %d names, or comes twice", name, len(s.seen))
 		}
-		entries++
-		if name != "." && name != ".." {
-			s.listed++
-			n, err := strconv.Atoi(strings.TrimPrefix(name, "name-"))
-			if err != nil || n < 0 || n >= len(s.seen) || s.seen[n] {
-				return fmt.Errorf("entry %q of a listing is not one of %d names, or comes twice", name, len(s.seen))
-			}
-			s.seen[n] = true
-		}
-	}
+		s.seen[n] = true
+		return nil
+	})
 	c.units += entries
-	eof := r.u32() == 1
 	switch {
-	case r.err != nil:
-		return r.err
-	case !eof && entries == 0:
-		return fmt.Errorf("an empty page that is not the last, after %d names", s.listed)
+	case err != nil:
+		return err
 	case eof && s.listed != len(s.seen):
 		return fmt.Errorf("a listing of %d names, want %d", s.listed, len(s.seen))
 	case eof:
-		s.cookie, s.verf, s.listed = 0, [8]byte{}, 0
+		s.rewind()
 		clear(s.seen)
 	}
 	return nil
 }
+
+// page reads a page of a listing: it counts the names and moves the cookie on. each gets every entry but those of the directory itself
+// and its parent, which are among entries.
+func (s *call) page(r *reader, each func(name string, a attr, handle []byte) error) (entries int, eof bool, err error) {
+	if !r.status(nfsOK) {
+		return 0, false, r.err
+	}
+	r.postAttr()
+	copy(s.verf[:], r.take(8))
+	for r.u32() == 1 {
+		r.u64()
+		name := string(r.opaque())
+		s.cookie = r.u64()
+		a := r.postAttr()
+		var handle []byte
+		if r.u32() == 1 {
+			handle = r.opaque()
+		}
+		entries++
+		if name == "." || name == ".." || r.err != nil {
+			continue
+		}
+		s.listed++
+		if each != nil {
+			if err := each(name, a, handle); err != nil {
+				return entries, false, err
+			}
+		}
+	}
+	eof = r.u32() == 1
+	if r.err == nil && !eof && entries == 0 {
+		return 0, false, fmt.Errorf("an empty page that is not the last, after %d names", s.listed)
+	}
+	return entries, eof, r.err
+}
+
+// rewind begins the listing again.
+func (s *call) rewind() { s.cookie, s.verf, s.listed = 0, [8]byte{}, 0 }

@@ -37,6 +37,8 @@ type peer struct {
 	mountAddr string // where MOUNT is asked for export; "": at addr, for "/"
 	export    string
 	laid      int // names in the directory laidName, which was there before the child was
+
+	conns, outstanding int // of its load instead of the run's; 0: the run's
 }
 
 // peerNames are all there are, in the order of the report.

@@ -59,6 +59,8 @@ type site struct {
 	files   []object
 	list    object   // directory that is listed: hits, or one that was laid out before the server began
 	listed  int      // names in it, from "name-0…0" on
+	dirs    [][]byte // of a tree (growth_files.go): the directory that each of files lies in
+	least   int      // names that hits has at least, where others come and go in it
 	churn   object   // directory in which names come and go
 	big     object   // bigSize bytes of variant 0
 	targets []target // to be written, one per connection

@@ -24,8 +24,10 @@ const (
 	barLeft       = 170
 )
 
-// Colours is how many series a chart can have.
-const Colours = 8
+// Most is how many series a chart can have; from the ninth on colours come again, with another shape.
+const Most = 16
+
+const colours = 8
 
 // errEmpty is what a chart without a value gives.
 var errEmpty = errors.New("chart: nothing to draw")
@@ -176,9 +178,9 @@ func (l Lines) Write(w io.Writer) error {
 		var path strings.Builder
 		for j, p := range s.Points {
 			fmt.Fprintf(&path, "%c%.1f %.1f", "ML"[min(j, 1)], x.at(p.X), y.at(p.Y))
-			d.Marks = append(d.Marks, mark{i, shape(i, x.at(p.X), y.at(p.Y)), fmt.Sprintf("%s: %s at %s", s.Name, number(p.Y), number(p.X))})
+			d.Marks = append(d.Marks, mark{i % colours, shape(i, x.at(p.X), y.at(p.Y)), fmt.Sprintf("%s: %s at %s", s.Name, number(p.Y), number(p.X))})
 		}
-		d.Traces = append(d.Traces, trace{i, path.String()})
+		d.Traces = append(d.Traces, trace{i % colours, path.String()})
 		d.legend(i, width-right+16, float64(top+10+i*lineHeight), s.Name)
 	}
 	return d.write(w)
@@ -186,8 +188,8 @@ func (l Lines) Write(w io.Writer) error {
 
 // axes are those of the points there are.
 func (l Lines) axes() (x, y axis, err error) {
-	if len(l.Series) > Colours {
-		return x, y, fmt.Errorf("chart: %d series, at most %d", len(l.Series), Colours)
+	if len(l.Series) > Most {
+		return x, y, fmt.Errorf("chart: %d series, at most %d", len(l.Series), Most)
 	}
 	xs, ys := [2]float64{math.Inf(1), 0}, [2]float64{math.Inf(1), 0}
 	for _, s := range l.Series {
@@ -222,8 +224,8 @@ func (b Bars) Write(w io.Writer) error {
 	if most == 0 {
 		return fmt.Errorf("%w: %s", errEmpty, b.Title)
 	}
-	if len(b.Series) > Colours {
-		return fmt.Errorf("chart: %d series, at most %d", len(b.Series), Colours)
+	if len(b.Series) > Most {
+		return fmt.Errorf("chart: %d series, at most %d", len(b.Series), Most)
 	}
 	tall := top + bars*barThick + len(b.Groups)*barGap
 	x := axis{max: most * 1.02, from: barLeft, to: width - right}
@@ -242,7 +244,7 @@ func (b Bars) Write(w io.Writer) error {
 		for i, v := range g.Values {
 			if v > 0 && i < len(b.Series) {
 				to := max(x.at(v), barLeft+1)
-				d.Marks = append(d.Marks, mark{i, fmt.Sprintf("M%d %.1fH%.1fv%dH%dz", barLeft, at, to, barThick-2, barLeft), fmt.Sprintf("%s, %s: %s", g.Name, b.Series[i], number(v))})
+				d.Marks = append(d.Marks, mark{i % colours, fmt.Sprintf("M%d %.1fH%.1fv%dH%dz", barLeft, at, to, barThick-2, barLeft), fmt.Sprintf("%s, %s: %s", g.Name, b.Series[i], number(v))})
 				d.Texts = append(d.Texts, text{to + 4, at + barThick - 3, "start", number(v), false})
 			}
 			at += barThick
@@ -257,7 +259,7 @@ func (b Bars) Write(w io.Writer) error {
 
 // legend names series i beside its mark.
 func (d *drawing) legend(i int, x, y float64, name string) {
-	d.Marks = append(d.Marks, mark{i, shape(i, x, y), name})
+	d.Marks = append(d.Marks, mark{i % colours, shape(i, x, y), name})
 	d.Texts = append(d.Texts, text{x + 10, y + 4, "start", name, false})
 }
 
@@ -269,7 +271,7 @@ func shape(i int, x, y float64) string {
 		"M%.1f %.1fm0 -5l5 9h-10z",                      // triangle
 		"M%.1f %.1fm0 -5l5 5l-5 5l-5 -5z",               // diamond
 	}
-	return fmt.Sprintf(around[i%len(around)], x, y)
+	return fmt.Sprintf(around[(i+i/colours)%len(around)], x, y)
 }
 
 // svg is the drawing. Colours are those of Okabe and Ito, which who is colour-blind tells apart; black is replaced by grey, which is

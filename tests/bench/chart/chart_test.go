@@ -83,9 +83,9 @@ func TestRefused(t *testing.T) {
 	for name, chart := range map[string]interface{ Write(io.Writer) error }{
 		"no point":            Lines{Series: []Series{{Name: "a"}}},
 		"zero on a log axis":  Lines{Series: []Series{{Name: "a", Points: []Point{{1, 0}}}}},
-		"too many lines":      Lines{Series: make([]Series, Colours+1)},
+		"too many lines":      Lines{Series: make([]Series, Most+1)},
 		"no bar":              Bars{Groups: []Group{{"a", []float64{0}}}},
-		"too many bars":       Bars{Series: make([]string, Colours+1), Groups: []Group{{"a", []float64{1}}}},
+		"too many bars":       Bars{Series: make([]string, Most+1), Groups: []Group{{"a", []float64{1}}}},
 		"below a log axis":    Lines{Series: []Series{{Name: "a", Points: []Point{{-1, 1}}}}},
 		"nothing whatsoever":  Lines{},
 		"no groups of a kind": Bars{},

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// treeDir is how many files each directory of a tree has.
+const treeDir = 1000
+
+const filesSays = "A share for each size, of 8 volumes, with so many files, 1,000 in a directory, all of which were listed and are known; calls are for any of them. Memory is the server's when it\n" +
+	"was started and when all were listed, and the difference by file; the index is what its directory takes on disk by file.\n\n" +
+	"What is known of names and attributes takes at most `memory` (256 MiB). Beyond it what was not asked for lately is forgotten, and is asked of the index and of the host again, which is what the\n" +
+	"step is where there is one: a call then costs what that costs, whatever the number of files."
+
+// growFiles measures more and more files that are known.
+func (o *options) growFiles(dir string, progress io.Writer, done func(*dimension)) (err error) {
+	d := &dimension{
+		name: "files", title: "Files known", unit: "files", says: filesSays, sizes: powers(10, 1000, o.files),
+		ops: append(named("GETATTR"), op{name: "LOOKUP hit", proc: procLookup, next: nextTreeHit, check: checkHit},
+			op{name: "LOOKUP miss", proc: procLookup, next: nextTreeMiss, check: checkMiss}),
+	}
+	d.ops = append(d.ops, named("CREATE", "REMOVE")...)
+	begun, held, each, index := column{head: "memory at first, MiB"}, column{head: "memory, MiB"}, column{head: "bytes per file"}, column{head: "index, bytes per file"}
+	for _, size := range d.sizes {
+		sub := filepath.Join(dir, fmt.Sprint(size))
+		for first := 0; first < size; first += treeDir {
+			if err := layDirectory(sub, o.share, treeName(first), first, min(treeDir, size-first)); err != nil {
+				return err
+			}
+		}
+		p, err := o.serveOver(sub, o.share)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.stop()) }()
+		atFirst, rss, err := p.learn(size)
+		if err != nil {
+			return err
+		}
+		rows, err := diskUse(filepath.Join(p.state, "index"))
+		if err != nil {
+			return err
+		}
+		d.peers = append(d.peers, p.sized(size, p.site))
+		begun.cells, held.cells = append(begun.cells, mebibytes(atFirst)), append(held.cells, mebibytes(rss))
+		each.cells = append(each.cells, fmt.Sprint((rss-atFirst)/int64(size)))
+		index.cells = append(index.cells, fmt.Sprint(rows/int64(size)))
+		fmt.Fprintf(progress, "a tree of %d files is known\n", size)
+	}
+	d.extra = []column{begun, held, each, index}
+	done(d)
+	return nil
+}
+
+func treeName(first int) string { return fmt.Sprintf("tree-%05d", first/treeDir) }
+
+// learn lists a tree, and tells the server's memory before and after.
+func (p *peer) learn(size int) (before, after int64, err error) {
+	c, err := dial(p.addr)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer c.Close()
+	if err := quiet(p); err != nil {
+		return 0, 0, err
+	}
+	if before, err = memory(p.pid()); err != nil {
+		return 0, 0, err
+	}
+	p.site = &site{}
+	if p.site.root, err = p.mount(); err != nil {
+		return 0, 0, err
+	}
+	for first := 0; first < size; first += treeDir {
+		d, err := lookup1(c, p.site.root, treeName(first))
+		if err != nil {
+			return 0, 0, err
+		}
+		files, err := listAll(c, d, first, min(treeDir, size-first), 1)
+		if err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", treeName(first), err)
+		}
+		for range files {
+			p.site.dirs = append(p.site.dirs, d)
+		}
+		p.site.files = append(p.site.files, files...)
+	}
+	if p.site.churn, err = make1(c, p.site.root, "churn", true); err != nil {
+		return 0, 0, err
+	}
+	if err := quiet(p); err != nil {
+		return 0, 0, err
+	}
+	after, err = memory(p.pid())
+	return before, after, err
+}
+
+func nextTreeHit(c *caller, s *call, b []byte) ([]byte, bool) {
+	i := c.rnd.IntN(len(c.files))
+	s.object = c.files[i]
+	return appendName(b, c.dirs[i], s.object.name), true
+}
+
+func nextTreeMiss(c *caller, _ *call, b []byte) ([]byte, bool) {
+	return appendMiss(b, c.dirs[c.rnd.IntN(len(c.dirs))], c.missed.Add(1)), true
+}
+
+// diskUse is the size of the files beneath dir, in bytes.
+func diskUse(dir string) (sum int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) || err == nil && !e.Type().IsRegular() {
+			return nil // what was compacted away meanwhile takes nothing
+		}
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			sum += allocated(info)
+		}
+		return err
+	})
+	return sum, err
+}
