@@ -160,6 +160,10 @@ func (s *Store) Era() uint64 {
 	return s.q.era
 }
 
+// Holds reports whether what was read since Era said era is all that there is: the index has lost nothing since, and can be read. One that
+// lost writes finds nothing, without an error.
+func (s *Store) Holds(era uint64) bool { return !s.blind() && s.Era() == era }
+
 // ChangeDir makes a change of at most ChangeMax rows, if era still is the index's: ErrPaused if it is not. An
 // index that takes no rows forgets the copies in c instead: after an error other than that of ctx nothing is
 // known of them. It does not wait for the disk.

@@ -82,10 +82,17 @@ func TestNoSpaceMakesTheIndexKnowNothing(t *testing.T) {
 	must(t, s.Flush(ctx))
 	letGo := hold(s)
 	must(t, s.PutNode(ctx, file(2))) // queued when the space goes
+	era := s.Era()
+	if !s.Holds(era) {
+		t.Error("it does not hold what it has")
+	}
 	free.Store(499)
 	must(t, s.look())
 	blind := func() {
 		t.Helper()
+		if s.Holds(era) {
+			t.Error("it holds what it does not find")
+		}
 		_, n1, e1 := s.Node(nid(1))
 		_, n2, e2 := s.Node(nid(2))
 		c, e3 := s.Copies(d)
@@ -109,6 +116,9 @@ func TestNoSpaceMakesTheIndexKnowNothing(t *testing.T) {
 	blind()
 	must(t, s.PutNode(ctx, file(3)))
 	must(t, s.Flush(ctx))
+	if s.Holds(era) || !s.Holds(s.Era()) {
+		t.Errorf("of era %d, begun in %d, what is read holds: %v, and of the former: %v", s.Era(), era, s.Holds(s.Era()), s.Holds(era))
+	}
 	if _, ok, err := s.Node(nid(3)); !ok || err != nil || s.Health().Void {
 		t.Errorf("after room came back: %v %v", ok, err)
 	}

@@ -200,6 +200,9 @@ func (u *Union) absentSince(d *node, name vfs.Name) (at int64, ok bool) {
 	if ok && e.still != 0 && e.still == o.still {
 		e.at = max(e.at, o.proved)
 	}
+	if ok && u.pagedNow(d) { // those of this generation were noted since it is
+		e.at = max(e.at, d.names.asOf)
+	}
 	return e.at, ok
 }
 
@@ -218,7 +221,7 @@ func (u *Union) miss(d *node, name vfs.Name, at int64) {
 		e.still = o.still
 	}
 	was := u.absences.put(u.absences.keyOf(o.gen, name), e)
-	if e.still == 0 || was.still == e.still || !u.keeps() {
+	if e.still == 0 || was.still == e.still || !u.keeps() || d.names != nil && d.names.paged {
 		return
 	}
 	if u.absences.behind.Add(1) > absencesBehind {
@@ -253,7 +256,7 @@ func (u *Union) provedAbsents(d *node, set volset, stats []volume.Stat, at int64
 	m := u.members()
 	o := &d.absents
 	o.tried = at
-	if u.opt.Lookups == LookupOff || d.changing || d.on() != set || m.all != m.online || d.names != nil && d.names.complete && u.opt.Lookups == LookupFull {
+	if u.opt.Lookups == LookupOff || d.changing || d.on() != set || m.all != m.online || u.allKnown(d) && u.opt.Lookups == LookupFull {
 		u.unproveAbsents(d)
 		return nil, 0
 	}
@@ -368,7 +371,7 @@ func (u *Union) beginProof(ctx context.Context, d *node, hs handles) {
 	now := u.now()
 	d.mu.Lock()
 	o := &d.absents
-	needed := o.still == 0 && (o.tried == 0 || now-o.tried > u.trust) && (u.opt.Lookups == LookupNames || u.opt.Lookups == LookupFull && (d.names == nil || !d.names.complete))
+	needed := o.still == 0 && (o.tried == 0 || now-o.tried > u.trust) && (u.opt.Lookups == LookupNames || u.opt.Lookups == LookupFull && !u.allKnown(d))
 	d.mu.Unlock()
 	if !needed {
 		return

@@ -263,7 +263,7 @@ func (u *Union) refreshDir(ctx context.Context, n *node) (vfs.Attr, error) {
 func (u *Union) countDirs(ctx context.Context, n *node) {
 	n.mu.Lock()
 	verified := n == u.root || n.copiesAt > u.members().cameAt || u.online()&^n.on() == 0
-	needed := verified && (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.complete) && n.attr.Size <= listBytes
+	needed := verified && (len(n.copies) > 1 || n == u.root) && (n.names == nil || !n.names.countsDirs()) && n.attr.Size <= listBytes
 	n.mu.Unlock()
 	if needed && u.doubtful(n) == 0 {
 		_ = u.prove(ctx, n, true) // whoever needs the names gets the error
@@ -380,7 +380,7 @@ func (u *Union) storeAttr(n *node, seen []sighting, at int64) {
 		return
 	}
 	online := u.online()
-	if len(n.copies) > 1 && (n.names == nil || !n.names.complete || !n.leveled(online)) { // nlink is not known, or whose mode counts
+	if len(n.copies) > 1 && (n.names == nil || !n.names.countsDirs() || !n.leveled(online)) { // nlink is not known, or whose mode counts
 		return
 	}
 	var set volset
@@ -513,7 +513,7 @@ func (u *Union) compose(n *node, set volset, stats []volume.Stat) {
 	}
 	n.composeOf(&stats[0])
 	n.attr.Nlink, n.attr.Size, n.attr.Used = stats[0].Nlink, stats[0].Size, stats[0].Used
-	if n == u.root && n.names != nil && n.names.complete { // PrivateName is not counted
+	if n == u.root && n.names != nil && n.names.countsDirs() { // PrivateName is not counted
 		n.attr.Nlink = uint32(2 + n.names.dirs)
 	}
 }
@@ -557,7 +557,7 @@ func (n *node) composeDir(online volset) {
 			a.Atime = st.Atime
 		}
 	}
-	if n.names != nil && n.names.complete {
+	if n.names != nil && n.names.countsDirs() {
 		a.Nlink = uint32(2 + n.names.dirs)
 	}
 }

@@ -312,6 +312,7 @@ func (u *Union) gainCopy(child *node, s sighting, at place, empty bool) {
 	u.rekey(child, nil)
 	u.putRow(child)
 	if p := u.table.get(at.dir.ID); p != nil {
+		u.fetchName(p, at.name)
 		p.mu.Lock()
 		u.ownChange(p, volset(0).with(s.vol))
 		if p.names != nil {

@@ -17,8 +17,8 @@
 //
 // # What is remembered where
 //
-//	memory          nodes, their attributes, name tables, open files and directories:
-//	                bounded by Options.Memory, OpenFiles, OpenDirs; dropped at will
+//	memory          nodes, their attributes, name tables (of large directories the names in use, see
+//	                paged.go), open files and directories: bounded by Options.Memory, OpenFiles, OpenDirs; dropped at will
 //	index (meta)    a row for each node seen (copies, places), cookies that are not the
 //	                hash of their name: hints, believed only after comparing identities
 //	marks           beside each copy of a directory that is on several volumes

@@ -231,7 +231,7 @@ func (u *Union) cover(ctx context.Context, d *node, hs handles) {
 func (u *Union) settleDoubts(ctx context.Context, d *node) error {
 	d.mu.Lock()
 	var names []vfs.Name
-	if t := d.names; t != nil && t.complete && len(d.doubts.names) <= doubtsAsked && u.namesBelieved(d, t.asOf, u.now()) {
+	if u.allKnown(d) && len(d.doubts.names) <= doubtsAsked && u.namesBelieved(d, d.names.asOf, u.now()) {
 		for name := range d.doubts.names {
 			names = append(names, name)
 		}

@@ -22,7 +22,7 @@ const listRetries = 2
 // namesFresh reports whether the name table of d may be believed at the time now. Needs d.mu.
 func (u *Union) namesFresh(d *node, now int64) bool {
 	t := d.names
-	if t == nil || !t.complete || u.opt.Lookups != LookupFull {
+	if t == nil || u.opt.Lookups != LookupFull || !u.allKnown(d) {
 		return false
 	}
 	return u.namesBelieved(d, t.asOf, now)
@@ -94,7 +94,7 @@ func (u *Union) prove(ctx context.Context, d *node, held bool) error {
 func (u *Union) proved(d *node) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.names != nil && d.names.complete && len(d.doubts.names) == 0 && u.namesBelieved(d, d.names.asOf, u.now())
+	return u.allKnown(d) && len(d.doubts.names) == 0 && u.namesBelieved(d, d.names.asOf, u.now())
 }
 
 // fillNames proves by versions that d's table still holds, or lists every copy. The
@@ -149,6 +149,9 @@ func (u *Union) fillFrom(ctx context.Context, d *node, m *members, hs handles) e
 	if u.stillProved(d, m, hs.set(), stats, asOf, since) {
 		return nil
 	}
+	if ok, err := u.recallPaged(ctx, d, m, hs.set(), stats, asOf, since); ok || err != nil {
+		return err
+	}
 	r, err := u.recallNames(d, m, hs.set(), stats)
 	if err != nil {
 		return err
@@ -176,6 +179,9 @@ func (u *Union) stillProved(d *node, m *members, set volset, stats []volume.Stat
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := d.names
+	if t != nil && t.paged {
+		return u.stillPaged(d, m, set, stats, asOf, since)
+	}
 	if t == nil || !t.provable || d.on()&m.online != set || set&^u.knownOf(d) != 0 {
 		return false
 	}
@@ -267,6 +273,7 @@ func (u *Union) adoptListing(ctx context.Context, d *node, m *members, set volse
 	if err != nil {
 		return err
 	}
+	u.keepRows(d, fresh)
 	t := newNames()
 	t.complete, t.asOf, t.provable = complete, asOf, complete
 	t.known, t.since = set|stay.vols, since

@@ -224,6 +224,9 @@ func (u *Union) worthListing(d *node) bool {
 	if t == nil || t.round == 0 {
 		return d.attr.Size <= listBytes
 	}
+	if t.large || t.order.n > u.opt.paged { // as one that was never listed: who reads it does; equal versions prove it with its attributes
+		return false
+	}
 	if t.complete && u.namesBelieved(d, t.asOf, u.now()) {
 		return false
 	}
@@ -242,6 +245,7 @@ func (u *Union) lookupHeld(ctx context.Context, d *node, name vfs.Name) (*node, 
 	if err := u.closedDir(ctx, d.id); err != nil {
 		return nil, err
 	}
+	u.fetchName(d, name)
 	d.mu.Lock()
 	if d.gone {
 		d.mu.Unlock()
@@ -302,7 +306,7 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	}
 	all, asOf := there, int64(0)
 	d.mu.Lock()
-	if d.names != nil && d.names.complete && d.names.asOf > m.cameAt { // the other copies do not have it, as of their listing
+	if u.allKnown(d) && d.names.asOf > m.cameAt { // the other copies do not have it, as of their listing
 		all, asOf = m.online, d.names.asOf
 	}
 	d.mu.Unlock()
@@ -313,7 +317,7 @@ func (u *Union) lookAt(ctx context.Context, d *node, at place, vols volset) (*no
 	d.mu.Lock()
 	if d.names != nil {
 		if e := d.names.byName[at.name]; e != nil && e.phys == at.phys && e.vols == vols {
-			if e.node != n.id || e.typ != n.typ {
+			if e.typ != n.typ || e.node != n.id && !u.rowsLate(d) {
 				u.rowBehind(d, e.name, e.cookie)
 			}
 			e.node, e.seen, e.at, e.whole, e.ino = n.id, d.names.round, u.asOf(d, asked), vols == d.on(), seen[0].st.Key.Ino
@@ -346,6 +350,7 @@ func (u *Union) distrust(d *node) {
 func (u *Union) ask(ctx context.Context, d *node, name vfs.Name) (*node, error) {
 	m := u.members()
 	away := m.all &^ m.online
+	u.fetchName(d, name)
 	hs, err := u.dirsAt(ctx, d, m.online)
 	if err != nil {
 		return nil, err
@@ -463,5 +468,6 @@ func (u *Union) upsert(d *node, e *entry) (moved bool) {
 	kept := *e
 	t.put(&kept)
 	u.rowBehind(d, e.name, 0)
+	u.trimNames(d, &kept)
 	return moved
 }

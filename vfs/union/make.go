@@ -598,15 +598,15 @@ func (u *Union) ownChange(n *node, vols volset) {
 
 // dropName notes that a name is no more, by a change of ours. The caller holds the
 // exclusive lease on d.
-func (u *Union) dropName(d *node, name vfs.Name, vols volset) {
+func (u *Union) dropName(d *node, name vfs.Name, isDir bool, vols volset) {
 	d.mu.Lock()
-	freed := u.dropEntry(d, name, vols)
+	freed := u.dropEntry(d, name, isDir, vols)
 	d.mu.Unlock()
 	u.memory.Add(-freed)
 }
 
 // dropEntry is dropName in memory; it gives the bytes that were freed. Needs d.mu.
-func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
+func (u *Union) dropEntry(d *node, name vfs.Name, isDir bool, vols volset) (freed int64) {
 	u.ownChange(d, vols)
 	was := vfs.Cookie(0)
 	if d.names != nil && d.names.byName[name] != nil {
@@ -625,6 +625,8 @@ func (u *Union) dropEntry(d *node, name vfs.Name, vols volset) (freed int64) {
 	}
 	if e := d.names.byName[name]; e != nil {
 		d.names.remove(e)
+	} else if d.names.paged && isDir {
+		d.names.dirs--
 	}
 	return -d.names.charge()
 }

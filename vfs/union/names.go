@@ -85,6 +85,12 @@ type names struct {
 	// of them does not stand.
 	unsure volset
 
+	// paged says that the rows of the directory have what byName does not (paged.go). It is not complete then.
+	paged   bool
+	large   bool // it was paged: no look-up lists it
+	losers  bool // some name may be that of a conflict's loser
+	counted bool // dirs is exact though it is paged
+
 	asks int // names asked for since the last listing
 	dirs int // entries known to be directories; exact when complete
 }
@@ -93,12 +99,18 @@ func newNames() *names { return &names{byName: make(map[vfs.Name]*entry)} }
 
 // put adds e. Its name is not there yet, and its cookie not taken.
 func (t *names) put(e *entry) {
-	t.byName[e.name] = e
-	t.order.insert(e)
-	t.bytes += entryBytes + int64(len(e.name.String()))
+	t.admit(e)
 	if e.typ == vfs.Directory {
 		t.dirs++
 	}
+}
+
+// admit is put for an entry that counts already: its row does.
+func (t *names) admit(e *entry) {
+	t.byName[e.name] = e
+	t.order.insert(e)
+	t.bytes += entryBytes + int64(len(e.name.String()))
+	t.losers = t.losers || e.phys != e.name
 }
 
 // charge is what is to be added to Union.memory for what changed since the last charge.
@@ -121,13 +133,21 @@ func (t *names) remove(e *entry) {
 	if t.byName[e.name] != e {
 		return
 	}
-	delete(t.byName, e.name)
-	t.order.remove(e)
-	t.bytes -= entryBytes + int64(len(e.name.String()))
+	t.evict(e)
 	if e.typ == vfs.Directory {
 		t.dirs--
 	}
 }
+
+// evict takes e, which is there, out of memory: its row counts.
+func (t *names) evict(e *entry) {
+	delete(t.byName, e.name)
+	t.order.remove(e)
+	t.bytes -= entryBytes + int64(len(e.name.String()))
+}
+
+// countsDirs reports whether dirs is exact.
+func (t *names) countsDirs() bool { return t.complete || t.paged && t.counted }
 
 // setType notes an entry's type.
 func (t *names) setType(e *entry, typ vfs.Type) {
@@ -142,7 +162,7 @@ func (t *names) setType(e *entry, typ vfs.Type) {
 // doubt makes all be proved before it is believed again. Only the names of the volumes keep stand
 // still: these are away, and what is known of them is the last there was.
 func (t *names) doubt(keep volset) {
-	t.complete = false
+	t.complete, t.paged = false, false
 	t.known &= keep
 }
 

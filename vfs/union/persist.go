@@ -87,6 +87,8 @@ type rows struct {
 	whole    bool                    // all are behind
 	writing  bool                    // being written as a whole
 	behind   map[vfs.Name]vfs.Cookie // names whose rows are, and the cookie they had; 0: not known
+	flying   map[vfs.Name]vfs.Cookie // those whose rows are being written, as in behind
+	flown    uint64                  // counts writings of flying that ended
 	stale    bool                    // rows of copies are behind
 
 	open     volset // copies whose names are being changed
@@ -150,6 +152,9 @@ func (u *Union) rowBehind(d *node, name vfs.Name, was vfs.Cookie) {
 	}
 	u.rowQueue.push(d)
 }
+
+// landed notes that the names that were being written are not any more. Needs the mu of the node.
+func (r *rows) landed() { r.flying, r.flown = nil, r.flown+1 }
 
 // forgetAll makes the index forget what it says of the copies. Needs the mu of the node.
 func (r *rows) forgetAll() {
@@ -280,6 +285,7 @@ func (u *Union) beginNames(ctx context.Context, d *node, vols volset) {
 		return
 	}
 	u.rowQueue.room(ctx)
+	u.rowsKeepUp(d)
 	d.mu.Lock()
 	r := d.rows
 	r.open |= vols
@@ -429,6 +435,7 @@ func (u *Union) rowsFailed(d *node, err error) {
 	d.mu.Lock()
 	r := d.rows
 	r.state, r.held, r.behind, r.whole, r.stale = rowsNone, nil, nil, false, false
+	r.landed()
 	d.mu.Unlock()
 	u.rowError(err, d.id)
 }
@@ -437,7 +444,7 @@ func (u *Union) rowsFailed(d *node, err error) {
 // has not (N3). Needs d.mu; the caller has a reference to d.
 func (u *Union) provedRows(d *node) {
 	r := d.rows
-	if r.state != rowsHeld || !r.mirrored || r.open != 0 {
+	if r.state != rowsHeld || !r.mirrored && !u.pagedNow(d) || r.open != 0 {
 		return
 	}
 	for i := range d.copies {

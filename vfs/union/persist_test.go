@@ -288,6 +288,8 @@ func TestRowsTellTheTruth(t *testing.T) {
 						return nil
 					}
 				})
+				s.opt.paged = rapid.SampledFrom([]int{1, DefaultPaged}).Draw(rt, "paged") // one name in memory, or all
+				s.u.opt.paged = s.opt.paged
 				r := &rowProgram{shareT: s, fails: &fails}
 				r.u.chance.src = rand.NewPCG(1, 2) // so that a failure can be repeated
 				for range rapid.IntRange(1, 4).Draw(rt, "lives") {

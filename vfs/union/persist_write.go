@@ -195,7 +195,7 @@ func (u *Union) followRows(d *node) (again bool, err error) {
 			change.Drop = append(change.Drop, u.hash(name)) // see sureCookies
 		}
 	}
-	r.stale = false
+	r.stale, r.flying = false, wasOf
 	if again = len(r.behind) > 0; again { // a part of it proves nothing, and does not stand
 		claimNothing(&change)
 		r.stale = true
@@ -204,10 +204,17 @@ func (u *Union) followRows(d *node) (again bool, err error) {
 	if !mirrored && !u.sureCookies(d, &change, wasOf) {
 		d.mu.Lock()
 		r.forgetAll()
+		r.landed()
 		d.mu.Unlock()
 		return true, nil
 	}
-	return again, u.opt.Index.ChangeDir(u.rowQueue.ctx, d.id, era, &change)
+	if err := u.opt.Index.ChangeDir(u.rowQueue.ctx, d.id, era, &change); err != nil {
+		return false, err // they are flying until the caller has noted that nothing is known
+	}
+	d.mu.Lock()
+	r.landed()
+	d.mu.Unlock()
+	return again, nil
 }
 
 // sureCookies reports whether the rows with the cookies of a change to a directory whose names are not in memory are those of

@@ -98,30 +98,19 @@ type pageEntry struct {
 // readHeld is readPage under the lease on d; not ok: the table was dropped meanwhile. bare are directories
 // that are to be marked before others learn their ids.
 func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs bool) (out []vfs.DirEntry, bare []vfs.NodeID, ok bool, err error) {
-	d.mu.Lock()
-	if d.names == nil || !d.names.complete || d.names.asOf <= u.members().cameAt { // or a volume came meanwhile
-		gone := d.gone
-		d.mu.Unlock()
-		if gone {
+	var page []pageEntry
+	known := u.namesAfter(d, after, readPage, func(found []*entry) {
+		if ok = d.names.asOf > u.members().cameAt; !ok { // a volume came meanwhile
+			return
+		}
+		page = u.takeOut(d, found, func(e *entry) bool { return e.node.IsZero() || e.seen != d.names.round })
+	})
+	if !known || !ok {
+		if d.isGone() {
 			return nil, nil, false, vfs.Stale
 		}
 		return nil, nil, false, nil
 	}
-	online := u.online()
-	var room [readPage]*entry
-	found := d.names.order.after(after, room[:0], readPage)
-	page := make([]pageEntry, len(found))
-	for i, e := range found {
-		p := &page[i]
-		p.at, p.vols = place{d.node(), e.name, e.phys}, e.vols
-		p.out = vfs.DirEntry{Name: e.name, Cookie: e.cookie}
-		p.away = e.vols&online == 0
-		p.look = !p.away && (e.node.IsZero() || e.seen != d.names.round)
-		if !p.look {
-			p.out.Node.ID = e.node
-		}
-	}
-	d.mu.Unlock()
 	if err := u.describe(ctx, d, page, attrs); err != nil {
 		return nil, nil, false, err
 	}
@@ -142,6 +131,24 @@ func (u *Union) readHeld(ctx context.Context, d *node, after vfs.Cookie, attrs b
 		return nil, nil, false, nil
 	}
 	return out, bare, true, nil
+}
+
+// takeOut is a page of these entries of d; look says which of them are to be looked at if they are not away. Needs d.mu.
+func (u *Union) takeOut(d *node, found []*entry, look func(*entry) bool) []pageEntry {
+	online := u.online()
+	page := make([]pageEntry, len(found))
+	for i, e := range found {
+		p := &page[i]
+		p.at, p.vols = place{d.node(), e.name, e.phys}, e.vols
+		p.out = vfs.DirEntry{Name: e.name, Cookie: e.cookie}
+		p.away = e.vols&online == 0
+		p.dir = e.typ == vfs.Directory || e.typ == 0
+		p.look = !p.away && look(e)
+		if !p.look {
+			p.out.Node.ID = e.node
+		}
+	}
+	return page
 }
 
 // markListed is markLater for directories that were listed, some at once: each costs flushes. The caller

@@ -152,6 +152,7 @@ func (u *Union) recallStanding(d *node, away volset) {
 		d.names.since = u.now()
 	}
 	t := d.names
+	t.paged = false
 	for _, e := range entries {
 		if old := t.byName[e.name]; old != nil {
 			old.vols |= e.vols
@@ -200,25 +201,17 @@ func (u *Union) readRows(d *node, set volset, era uint64) ([]*entry, error) {
 			after = row.Cookie
 			vols, ok := sets[row.Volumes]
 			if !ok {
-				for id := range row.Volumes.All() {
-					if v := u.volumeByID(volume.ID(id)); v != nil {
-						vols = vols.with(v.i)
-					}
-				}
+				vols = u.volumesOf(row.Volumes)
 				sets[row.Volumes] = vols
 			}
 			if vols &= set; vols == 0 || u.hidden(d, row.Name) {
 				continue
 			}
-			e := &entry{name: row.Name, phys: row.Name, cookie: row.Cookie, vols: vols, typ: row.Type, node: row.Child}
-			if !row.On.IsZero() {
-				e.phys = row.On
-			}
-			all = append(all, e)
+			all = append(all, u.rowEntry(row, vols))
 		}
 		more = m
 	}
-	if u.opt.Index.Era() != era {
+	if !u.opt.Index.Holds(era) {
 		return nil, meta.ErrPaused
 	}
 	return all, nil

@@ -140,6 +140,7 @@ func (u *Union) find(ctx context.Context, d *node, name vfs.Name) (*node, error)
 // confirm sees, under the leases on both, that name still is n, and gives its place and the volumes
 // that have it. No place: it is another's.
 func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (place, volset, error) {
+	u.fetchName(d, name)
 	d.mu.Lock()
 	var at place
 	var vols volset
@@ -148,11 +149,13 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 			at, vols = place{d.node(), e.name, e.phys}, e.vols
 		}
 	}
-	gone := d.gone
+	gone, paged := d.gone, u.pagedNow(d)
 	d.mu.Unlock()
 	switch {
 	case gone:
 		return place{}, 0, vfs.Stale
+	case at.name.IsZero() && paged: // others took its place in memory since it was looked up
+		return place{}, 0, nil
 	case at.name.IsZero():
 		u.distrustName(d, name, u.online())
 		return place{}, 0, nil
@@ -207,7 +210,7 @@ func (u *Union) distrustName(d *node, name vfs.Name, vols volset) {
 	d.mu.Lock()
 	u.unmiss(d, name)
 	if d.names != nil {
-		d.names.complete = false
+		d.names.complete, d.names.paged = false, false
 		d.names.known &^= vols
 		u.copiesBehind(d)
 		if e := d.names.byName[name]; e != nil {
@@ -242,7 +245,7 @@ func (u *Union) removeObject(ctx context.Context, d, n *node, at place, vols vol
 		u.after(ctx, d, ch, false)
 		return flush, h.lost(err)
 	}
-	u.dropName(d, at.name, vols)
+	u.dropName(d, at.name, false, vols)
 	u.endConflict(ctx, d, at)
 	u.unnamed(ctx, n, at)
 	u.afterNames(ctx, d, ch, hs)
@@ -289,7 +292,7 @@ func (u *Union) removeDir(ctx context.Context, d, n *node, at place, vols volset
 		u.after(ctx, d, ch, true)
 		return flush, err
 	}
-	u.dropName(d, at.name, vols)
+	u.dropName(d, at.name, true, vols)
 	u.endConflict(ctx, d, at)
 	u.retire(n)
 	u.afterNames(ctx, d, ch, hs)

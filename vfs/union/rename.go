@@ -465,7 +465,7 @@ func (u *Union) moveName(ctx context.Context, r *renaming, target place) {
 	if a != b {
 		b.mu.Lock()
 	}
-	freed := u.dropEntry(r.from, r.srcAt.name, r.srcOn)
+	freed := u.dropEntry(r.from, r.srcAt.name, r.src.isDir(), r.srcOn)
 	grown, moved := u.addEntry(r.to, &e)
 	u.ownChange(r.to, r.dstOn)
 	if a != b {

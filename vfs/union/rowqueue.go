@@ -175,6 +175,7 @@ func (q *rowQueue) next(list *[]rowTask, closed *bool, hurry int) (d *node, wait
 func (q *rowQueue) writeOne(d *node) {
 	u := q.u
 	u.writeRows(d)
+	u.pageOut(d)
 	d.mu.Lock()
 	if u.members().all.count() > 1 && !d.gone && d.rows.unsettled() {
 		q.pushSettle(d)

@@ -10,6 +10,7 @@ type counters struct {
 	searches, scans               atomic.Int64
 	unmarked, rowErrors           atomic.Int64
 	recalls, revoked              atomic.Int64
+	paged                         atomic.Int64
 	data                          atomic.Int64 // reads and writes
 }
 
@@ -26,6 +27,7 @@ type Stats struct {
 	AbsenceRows int64 // of these in the index, when they were pruned last (each hour)
 	Lists       int64 // copies of directories listed
 	Recalls     int64 // directories whose names the index knew
+	Paged       int64 // times that the names of a large directory were left to the index, but for those in use
 	Revoked     int64 // waits for the index before a directory was changed that had rested
 	Stats       int64 // objects asked for their attributes
 	Syncs       int64 // flushes of files and directories
@@ -48,7 +50,7 @@ func (u *Union) Stats() Stats {
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Asked: c.asked.Load(), Refused: c.refused.Load(), Revalidated: c.revalidated.Load(),
 		Evicted: c.evicted.Load() + u.absences.lost.Load(), Absences: u.absences.count(), AbsenceRows: u.absences.rows.Load(), Lists: c.lists.Load(), Stats: c.stats.Load(),
 		Syncs: c.syncs.Load(), Searches: c.searches.Load(), Scans: c.scans.Load(), Unmarked: c.unmarked.Load(),
-		RowErrors: c.rowErrors.Load(), Recalls: c.recalls.Load(), Revoked: c.revoked.Load(), Memory: u.memory.Load(),
+		RowErrors: c.rowErrors.Load(), Recalls: c.recalls.Load(), Revoked: c.revoked.Load(), Paged: c.paged.Load(), Memory: u.memory.Load(),
 	}
 	for i := range u.table.shards {
 		t := &u.table.shards[i]

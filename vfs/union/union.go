@@ -82,6 +82,7 @@ type Options struct {
 	Log *slog.Logger
 
 	rowsDelay, settleDelay, scanDelay time.Duration // for tests
+	paged                             int           // the same; DefaultPaged
 }
 
 // Union is many volumes as one vfs.FS.
@@ -237,6 +238,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.settleDelay <= 0 {
 		o.settleDelay = settleDelay
+	}
+	if o.paged <= 0 {
+		o.paged = DefaultPaged
 	}
 	if o.scanDelay <= 0 {
 		o.scanDelay = scanDelay

@@ -396,7 +396,10 @@ func (r *walkRun) page(ctx context.Context, d *node, after vfs.Cookie) (dirs []p
 			return err
 		}
 		defer l.Release()
-		page := u.unknownPage(d, after, r.o.anew)
+		page, ok := u.unknownPage(d, after, r.o.anew)
+		if !ok {
+			return &vfs.Error{Status: vfs.Jukebox, Op: "scan", Object: d.id.String(), Err: errors.New("its names were forgotten meanwhile")}
+		}
 		looked, entered, dirs = len(page), 0, dirs[:0]
 		more = len(page) == scanPage
 		if looked > 0 {
@@ -429,28 +432,23 @@ func (r *walkRun) page(ctx context.Context, d *node, after vfs.Cookie) (dirs []p
 }
 
 // unknownPage takes the next names of d out of its table; those whose nodes are not known, or all, are to be
-// looked at.
-func (u *Union) unknownPage(d *node, after vfs.Cookie, anew bool) []pageEntry {
-	online := u.online()
+// looked at. Not ok: they are not to be had any more. The caller holds a lease on d.
+func (u *Union) unknownPage(d *node, after vfs.Cookie, anew bool) (page []pageEntry, ok bool) {
+	u.rowsKeepUp(d)
+	look := func(e *entry) bool { return anew || e.node.IsZero() || e.typ == 0 }
+	ok = u.namesAfter(d, after, scanPage, func(found []*entry) {
+		page = u.takeOut(d, found, look)
+		u.admitUnknown(d, found)
+	})
+	if ok {
+		return page, true
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.names == nil {
-		return nil
+	if t := d.names; t != nil && !t.large { // what is known of the copies that are there (listThere)
+		page = u.takeOut(d, t.order.after(after, make([]*entry, 0, scanPage), scanPage), look)
 	}
-	found := d.names.order.after(after, make([]*entry, 0, scanPage), scanPage)
-	page := make([]pageEntry, len(found))
-	for i, e := range found {
-		p := &page[i]
-		p.at, p.vols = place{d.node(), e.name, e.phys}, e.vols
-		p.out = vfs.DirEntry{Name: e.name, Cookie: e.cookie}
-		p.away = e.vols&online == 0
-		p.dir = e.typ == vfs.Directory || e.typ == 0
-		p.look = !p.away && (anew || e.node.IsZero() || e.typ == 0)
-		if !p.look {
-			p.out.Node.ID = e.node
-		}
-	}
-	return page
+	return page, d.names == nil || !d.names.large
 }
 
 // rest lets clients come first: for as long as makes the work, which took so long, one part of scanDuty while they

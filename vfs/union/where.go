@@ -150,6 +150,8 @@ func (u *Union) Explain(dir vfs.Node, name vfs.Name) (answer, fact string) {
 	}
 	at, asked := u.absentSince(d, name)
 	switch {
+	case u.pagedNow(d) && !asked:
+		return "unknown", "the directory is large and completely known, the name is not in memory: the index is asked; it was " + u.since("looked at", d.names.asOf, now, false)
 	case u.absent(d, name, now):
 		return "absent", u.since("found absent", at, now, u.watched(d, u.all(), at, now))
 	case asked:
