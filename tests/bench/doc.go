@@ -6,6 +6,7 @@
 //	go run ./tests/bench -peers '' -creates 1,8,32
 //	go run ./tests/bench -beside                 nfs-ganesha, mergerfs and unfs3 beside us, below
 //	go run ./tests/bench -lookups                the experiment with an include path, below
+//	go run ./tests/bench -growth -rounds 3       as directories, files, volumes and clients grow, below
 //
 // # Peers
 //
@@ -53,6 +54,18 @@
 // (below), which makes the same system calls.
 //
 // On a machine that is busy otherwise the rates mean little: the kernel deals processors out to threads, and Ganesha has many.
+//
+// # Growth
+//
+// -growth (make bench-growth) measures what calls cost, and what memory is held, as directories, files, volumes and connections
+// grow; trees are laid out on the volumes before the server starts. All sizes of a table have their turn in each round, and whether the cost
+// grows faster than the logarithm of the size is judged by the medians (slopeOf). A server that reads or writes its index in the background after much was new to it
+// is waited for, for two minutes at most. The largest sizes take an inode for each file: -growth-files=10000000 wants eleven million.
+//
+// # Pages
+//
+// With -page what is printed goes to a page of contrib/bench as well, under a head that says the command and the machine, and charts
+// (tests/bench/chart) go beside it. A run in which anything failed leaves the page as it was; a goal that was missed is no failure.
 //
 // # Look-ups along an include path
 //

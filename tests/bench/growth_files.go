@@ -14,8 +14,12 @@ const treeDir = 1000
 
 const filesSays = "A share for each size, of 8 volumes, with so many files, 1,000 in a directory, all of which were listed and are known; calls are for any of them. Memory is the server's when it\n" +
 	"was started and when all were listed, and the difference by file; the index is what its directory takes on disk by file.\n\n" +
-	"What is known of names and attributes takes at most `memory` (256 MiB). Beyond it what was not asked for lately is forgotten, and is asked of the index and of the host again, which is what the\n" +
-	"step is where there is one: a call then costs what that costs, whatever the number of files."
+	"What is known of names and attributes takes at most `memory` (256 MiB), by the server's own count; Go's collector lets the process have about twice that, and the index comes beside it. As long as\n" +
+	"all are in memory a file takes 2 to 3 KB of the process, 7 where there are so few that the process itself counts; beyond that nothing grows but the index, 240 to 270 bytes a file. What was not asked for lately is then\n" +
+	"forgotten, files before directories, and is looked up in the index and on its volume when it is asked for again.\n\n" +
+	"Attributes are believed for `trust`, one second. Of 1,000 files each is asked for hundreds of times a second, of 100,000 once or less: then nearly each GETATTR, and each LOOKUP that finds something, asks the\n" +
+	"host, which costs 10 to 20 µs with the way to a worker and back. That is the step; beyond it the cost is that of one such call, whatever the number of files. Names are believed for a minute where a\n" +
+	"volume is watched, and misses stay flat."
 
 // growFiles measures more and more files that are known.
 func (o *options) growFiles(dir string, progress io.Writer, done func(*dimension)) (err error) {

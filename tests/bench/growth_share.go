@@ -10,7 +10,8 @@ import (
 
 const volumesSays = "A share of so many volumes, all directories of one disk; directories have a copy on each volume, files lie on one. READDIRPLUS is of a directory of 1,000 files.\n\n" +
 	"What is asked by handle goes to the one volume that has the file, and a directory that is known completely answers look-ups from memory, for however many volumes. What changes a directory is made on one\n" +
-	"volume; the others' copies are left alone. Memory grows with the descriptors, watches and workers of each volume."
+	"volume, whose copy is flushed; the others' copies are left alone. Calls that come together share a flush only if they changed the same copy, so that with more volumes each has nearer to one flush of its own, which\n" +
+	"is what makes CREATE and REMOVE dearer, and is the most there is. All shares of the table are alive, and each is told of what changes on the disk they lie on. Memory grows with the descriptors, watches and workers of each volume."
 
 // volumesGoal is the most that a call that concerns one volume may cost on 8 volumes, as a multiple of what it costs on one.
 const volumesGoal = 1.15
