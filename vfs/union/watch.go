@@ -226,9 +226,10 @@ func (w *watch) Lost(dir uint64, dropped bool, why string) {
 // Changed implements volume.WatchSink. What we did ourselves is known: only others are news. A change
 // of another hidden in ours cannot be, because the host keeps those of different processes apart.
 func (w *watch) Changed(n volume.News) {
-	w.events.Add(1)
+	times := int64(max(1, n.Times))
+	w.events.Add(times)
 	if n.Own {
-		w.own.Add(1)
+		w.own.Add(times)
 		return
 	}
 	now := w.u.now()

@@ -61,8 +61,11 @@ type News struct {
 	AttrOnly bool
 	// IsDir: the object is a directory.
 	IsDir bool
-	// Own: this process did it, and nobody else. Where that cannot be known it is false.
+	// Own: this process did it, and nobody else. Where that cannot be known it is false. Such news
+	// may say nothing else, and stand for several.
 	Own bool
+	// Times is how many news these stand for; 0: one.
+	Times int
 }
 
 // AliveEvery is how often a Watch that works says Alive, at least.

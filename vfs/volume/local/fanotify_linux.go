@@ -37,6 +37,10 @@ type fanotify struct {
 	pid   int32
 	full  int // reads in a row that left something
 	limit int // of events in the queue
+
+	// inFull is asked before the events of a read are told, whether our own are to be, too. Otherwise they are but counted:
+	// most are, three for each file that is made, and nobody has to look again for them.
+	inFull func() bool
 }
 
 // watchFanotify begins a watch, or takes part in one, and sees by a trial that it tells what is wanted: events with
@@ -88,7 +92,15 @@ func (w *fanotify) tell(events []byte) error {
 	if len(w.buf)-len(events) >= watchEventMax {
 		w.full = 0
 	}
-	return parseFanotify(events, func(e *fanEvent) {
+	own, inFull := 0, w.inFull()
+	skip := func(mask uint64, pid int32) bool {
+		if inFull || pid != w.pid || mask&unix.FAN_Q_OVERFLOW != 0 {
+			return false
+		}
+		own++
+		return true
+	}
+	err := parseFanotify(events, skip, func(e *fanEvent) {
 		n, why := w.news(e)
 		switch {
 		case why != "":
@@ -97,6 +109,10 @@ func (w *fanotify) tell(events []byte) error {
 			w.sink.Changed(n)
 		}
 	})
+	if own > 0 {
+		w.sink.Changed(volume.News{Own: true, Times: own})
+	}
+	return err
 }
 
 // checkQueue keeps the kernel's queue bounded: what is not read in time is given up with the watch.
@@ -171,12 +187,12 @@ const (
 
 var errEvents = errors.New("the kernel's events are not as fanotify(7) says")
 
-// parseFanotify calls each with every event of b:
+// parseFanotify calls each with every event of b but those that skip, which is asked before, wants no more of:
 //
 //	u32 event_len, u8 vers, u8 reserved, u16 metadata_len, u64 mask, s32 fd, s32 pid, info records
 //
 // The event is reused. After an error nothing more can be read.
-func parseFanotify(b []byte, each func(e *fanEvent)) error {
+func parseFanotify(b []byte, skip func(mask uint64, pid int32) bool, each func(e *fanEvent)) error {
 	ne := binary.NativeEndian
 	var e fanEvent
 	for len(b) > 0 {
@@ -188,11 +204,15 @@ func parseFanotify(b []byte, each func(e *fanEvent)) error {
 			return errEvents
 		}
 		e = fanEvent{mask: ne.Uint64(b[8:]), pid: int32(ne.Uint32(b[20:]))}
-		if err := e.info(b[head:size]); err != nil {
+		info := b[head:size]
+		b = b[size:]
+		if skip(e.mask, e.pid) {
+			continue
+		}
+		if err := e.info(info); err != nil {
 			return err
 		}
 		each(&e)
-		b = b[size:]
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (v *Volume) joinFanout(sink volume.WatchSink) (*fanMember, error) {
 		}
 		out, begun = &fanout{dev: v.host.dev}, true
 		out.w = &fanotify{stream: newStream(fd, "fanotify", out), magic: v.host.magic, sub: v.host.sub, pid: int32(os.Getpid()), limit: fanotifyQueueMax}
-		out.w.take, out.w.behind = out.w.tell, out.w.checkQueue
+		out.w.take, out.w.behind, out.w.inFull = out.w.tell, out.w.checkQueue, out.trying
 	}
 	if err := out.mark(v); err != nil { // again for each: another file system may have got the device's number
 		if begun {
@@ -112,6 +112,13 @@ func (m *fanMember) try(v *Volume) error {
 	case <-time.After(watchTrial):
 		return errors.New("a change made for trial was not told")
 	}
+}
+
+// trying reports whether a member waits for the change that it made for trial.
+func (o *fanout) trying() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.members, func(m *fanMember) bool { return !m.live && m.why == nil })
 }
 
 // Changed implements volume.WatchSink.

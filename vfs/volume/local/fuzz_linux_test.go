@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sheaf/vfs/volume"
 )
 
 // Events as a kernel on a little-endian host told them, of ext4, read at once after
@@ -43,6 +45,47 @@ func unhex(tb testing.TB, s string) []byte {
 	return b
 }
 
+func skipNone(uint64, int32) bool { return false }
+
+// TestOwnEventsAreCounted: but for who is tried, our own events are one news, and those of others are told as ever.
+func TestOwnEventsAreCounted(t *testing.T) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		t.Skip("these events are a little-endian host's")
+	}
+	const wrote, renamed = 0x2196, 0x2197 // processes
+	for _, c := range []struct {
+		pid    int32
+		inFull bool
+		times  int // of what is told as our own without more
+		others int
+	}{
+		{pid: wrote, times: 2, others: 7},
+		{pid: renamed, times: 2, others: 7},
+		{pid: 1, others: 9},
+		{pid: wrote, inFull: true, others: 9},
+	} {
+		s := &news{t: t}
+		w := &fanotify{
+			stream: &stream{buf: make([]byte, watchBuffer), sink: s}, magic: unix.EXT4_SUPER_MAGIC, pid: c.pid,
+			inFull: func() bool { return c.inFull },
+		}
+		if err := w.tell(unhex(t, fanotifySaid)); err != nil {
+			t.Fatal(err)
+		}
+		times, others := 0, 0
+		for _, n := range s.all {
+			if n == (volume.News{Own: true, Times: n.Times}) {
+				times += n.Times
+			} else {
+				others++
+			}
+		}
+		if times != c.times || others != c.others || len(s.lost) > 0 {
+			t.Errorf("%+v: %d of our own and %d others, lost %q", c, times, others, s.lost)
+		}
+	}
+}
+
 // TestParseEvents reads what a kernel wrote.
 func TestParseEvents(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
@@ -50,7 +93,7 @@ func TestParseEvents(t *testing.T) {
 	}
 	w := &fanotify{magic: unix.EXT4_SUPER_MAGIC}
 	var got []string
-	err := parseFanotify(unhex(t, fanotifySaid), func(e *fanEvent) {
+	err := parseFanotify(unhex(t, fanotifySaid), skipNone, func(e *fanEvent) {
 		n, why := w.news(e)
 		got = append(got, fmt.Sprintf("%x %d %q %v %v%s", e.mask, n.Dir, n.Name.String(), n.Ino, n.IsDir, why))
 	})
@@ -81,7 +124,7 @@ func FuzzFanotify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := &fanotify{magic: unix.EXT4_SUPER_MAGIC}
 		total := 0
-		err := parseFanotify(b, func(e *fanEvent) {
+		err := parseFanotify(b, skipNone, func(e *fanEvent) {
 			total += fanotifyHead + len(e.dir) + len(e.obj) + len(e.name)
 			if len(e.dir) > handleMax || len(e.obj) > handleMax {
 				t.Errorf("a handle of %d or %d bytes", len(e.dir), len(e.obj))
