@@ -181,6 +181,9 @@ func (u *Union) confirm(ctx context.Context, d *node, name vfs.Name, n *node) (p
 	for i := range seen {
 		c := n.copyOn(seen[i].vol)
 		same = same && c != nil && c.id == seen[i].id
+		if same { // it need not be asked again
+			c.trusted = c.trusted || seen[i].trusted
+		}
 	}
 	same = same && (!n.isDir() || n.on() == vols)
 	if same && !n.isDir() {

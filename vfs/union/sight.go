@@ -31,8 +31,8 @@ func old(k volume.Key) bool {
 	return k.Birth != 0 && time.Now().UnixNano()-k.Birth > int64(volume.KeyQuiet)
 }
 
-// look sees what is called phys in an open copy. A node that is known by a trusted key
-// costs a stat; another its identity and its mark besides.
+// look sees what is called phys in an open copy. A node that is known by a trusted key, or is open, so that nothing else has its
+// key, costs a stat; another its identity and its mark besides.
 func (u *Union) look(ctx context.Context, h *dirHandle, phys vfs.Name) (sighting, error) {
 	v := u.vol(h.vol)
 	s := sighting{vol: h.vol, at: u.now()}
@@ -43,8 +43,9 @@ func (u *Union) look(ctx context.Context, h *dirHandle, phys vfs.Name) (sighting
 	}
 	if n := v.keyed(s.st.Key); n != nil {
 		n.mu.Lock()
-		if c := n.copyOn(h.vol); c != nil && c.trusted && c.id.Key == s.st.Key && !n.gone {
-			s.id, s.trusted, s.known, s.node, s.marked = c.id, true, true, n.node(), c.marked
+		if c := n.copyOn(h.vol); c != nil && c.id.Key == s.st.Key && !n.gone && (c.trusted || n.holds(v)) {
+			c.trusted = c.trusted || old(c.id.Key)
+			s.id, s.trusted, s.known, s.node, s.marked = c.id, c.trusted, true, n.node(), c.marked
 			s.mark = mark{home: n.home == h.vol, node: s.node}
 			n.mu.Unlock()
 			return s, nil
@@ -52,6 +53,17 @@ func (u *Union) look(ctx context.Context, h *dirHandle, phys vfs.Name) (sighting
 		n.mu.Unlock()
 	}
 	return s, u.identify(ctx, h, phys, &s)
+}
+
+// holds reports whether n is open on v, so that no other object gets its key meanwhile. Where there is no time of birth a key is
+// but a number, which some file systems derive from the path. Needs n.mu.
+func (n *node) holds(v *vol) bool {
+	f := n.file
+	if f == nil || f.vol != v.i || f.opening != v.opening.Load() {
+		return false
+	}
+	c := n.copyOn(v.i)
+	return c != nil && c.id.Key.Birth != 0
 }
 
 // identify fills s with the object's identity, mark and node.
