@@ -3,15 +3,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"sheaf/tests/e2e/guest"
@@ -30,14 +33,17 @@ type options struct {
 }
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 // run is the command, or the part of it that runs in the guest.
-func run(args []string, out, progress io.Writer) error {
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if len(args) == 3 && args[0] == "child-null" {
 		calls, err := strconv.Atoi(args[2])
 		if err != nil {
@@ -52,7 +58,7 @@ func run(args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return o.bench(out, progress)
+	return o.bench(ctx, out, progress)
 }
 
 func parse(args []string, out io.Writer) (*options, error) {
@@ -76,8 +82,8 @@ func parse(args []string, out io.Writer) (*options, error) {
 	return o, nil
 }
 
-// bench starts guest and servers, measures, and prints the report.
-func (o *options) bench(out, progress io.Writer) (err error) {
+// bench starts guest and servers, measures, and prints the report. When ctx ends it stops and takes everything away.
+func (o *options) bench(ctx context.Context, out, progress io.Writer) (err error) {
 	some, err := o.chosen()
 	if err != nil {
 		return err
@@ -109,6 +115,7 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 		return err
 	}
 	defer g.Stop()
+	defer context.AfterFunc(ctx, g.Stop)() // what is asked of it then is an error
 	r := &report{options: o, cells: map[[2]string]*cell{}, null: map[string]time.Duration{}}
 	servers, err := o.start(dir, r, progress)
 	defer func() {
@@ -120,7 +127,7 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 		return err
 	}
 	m := &measurement{options: o, guest: g, shared: shared, tree: tree, report: r, progress: progress}
-	if err := m.all(some, servers); err != nil {
+	if err := m.all(ctx, some, servers); err != nil {
 		return err
 	}
 	r.print(out, some, servers)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -32,7 +33,7 @@ type measurement struct {
 }
 
 // all gives every workload to every server in each round.
-func (m *measurement) all(some []workload, servers []*server) error {
+func (m *measurement) all(ctx context.Context, some []workload, servers []*server) error {
 	for round := range m.rounds {
 		for _, s := range servers {
 			if err := m.null(s); err != nil {
@@ -41,6 +42,9 @@ func (m *measurement) all(some []workload, servers []*server) error {
 		}
 		for at, w := range some {
 			for i := range servers {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
 				s := servers[(i+round+at)%len(servers)]
 				c := m.report.at(w.name, s.name)
 				if c.err != nil { // it is not asked for it again
