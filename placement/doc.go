@@ -23,7 +23,8 @@
 //	                 score(v) = used %(v) + penalty(v)
 //	                 used %   = 100 × (1 − (avail − reserved) / total)
 //	                 penalty  = min(MaxPenalty, PointsPerMs × latency in ms × (in flight + 1))
-//	             unless the volume of the directory's last file is eligible and its
+//	             unless the volume of the directory's last file (of the directory,
+//	             while it has none and lies on one) is eligible and its
 //	             score is at most Affinity points higher. Tie: the first drawn. One eligible
 //	             volume: that one.
 //	first-found  the first eligible volume in the operator's order.

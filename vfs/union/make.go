@@ -313,9 +313,7 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 		return list[0], nil
 	}
 	h := placement.Hints{Type: m.how.Type, Dir: m.d.id, Sibling: -1}
-	m.d.mu.Lock()
-	sibling := m.d.sibling
-	m.d.mu.Unlock()
+	sibling := m.sibling()
 	candidates := make([]placement.Volume, 0, len(list))
 	for i, v := range list {
 		if v == sibling {
@@ -331,6 +329,19 @@ func (u *Union) choose(ctx context.Context, m *making) (int, error) {
 		return -1, err
 	}
 	return list[c.Index], nil
+}
+
+// sibling is the volume that took the directory's last file, or the only one that has the directory: a first file elsewhere
+// would have to wait for a copy of it there, and be waited for by each look into two directories from then on. (Untar, one
+// call after the other: 7.5 ms against 0.15 for the first file of each directory.) A directory in a new one goes anywhere, so that a tree
+// is spread. Below 0: none.
+func (m *making) sibling() int {
+	m.d.mu.Lock()
+	defer m.d.mu.Unlock()
+	if on := m.d.on(); m.d.sibling < 0 && m.how.Type != vfs.Directory && on.count() == 1 {
+		return on.first()
+	}
+	return m.d.sibling
 }
 
 // lively is list without the volumes that seem to hang, unless all do.
