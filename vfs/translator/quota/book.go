@@ -30,6 +30,8 @@ type book struct {
 	dirs    map[vfs.NodeID][]*tally
 	users   map[uint32]*tally
 	nodes   map[vfs.NodeID]*entry
+	active  map[*entry]struct{} // those that calls are about
+	mkdirs  mkdirs
 	idle    *list.List // entries that no call is about, the longest so first
 	locks   map[key]*nameLock
 	pending map[key]int // names that are being made
@@ -50,9 +52,39 @@ type book struct {
 func newBook(life context.Context, below vfs.FS, log *slog.Logger) *book {
 	return &book{
 		below: below, log: log, life: life, moves: make(chan struct{}, 1), wake: make(chan struct{}, 1), news: make(chan vfs.NodeID, newsMax),
-		dirs: map[vfs.NodeID][]*tally{}, users: map[uint32]*tally{}, nodes: map[vfs.NodeID]*entry{}, idle: list.New(),
+		dirs: map[vfs.NodeID][]*tally{}, users: map[uint32]*tally{}, nodes: map[vfs.NodeID]*entry{}, active: map[*entry]struct{}{}, mkdirs: mkdirs{under: map[uint64]bool{}}, idle: list.New(),
 		locks: map[key]*nameLock{}, pending: map[key]int{}, covers: map[vfs.NodeID][]*tally{}, moved: map[vfs.NodeID][]*tally{},
 		graves: [2]map[vfs.NodeID]vfs.Node{{}, {}},
+	}
+}
+
+// mkdirs are the calls that make directories.
+type mkdirs struct {
+	begun uint64          // how many
+	under map[uint64]bool // those that have not ended, by number
+}
+
+// since reports whether one of the first n has not ended.
+func (m *mkdirs) since(n uint64) bool {
+	for i := range m.under {
+		if i <= n {
+			return true
+		}
+	}
+	return false
+}
+
+// mkdir says that a directory is being made, until the result is called.
+func (b *book) mkdir() (end func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mkdirs.begun++
+	n := b.mkdirs.begun
+	b.mkdirs.under[n] = true
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.mkdirs.under, n)
 	}
 }
 
@@ -191,6 +223,16 @@ func (b *book) locked(ctx context.Context, f func(), places ...[]place) {
 	b.doubted = true
 	b.missed++
 	f()
+}
+
+// inHands are the names of what calls are about that has one in dir. Needs mu.
+func (b *book) inHands(dir vfs.Node) (all [][]place) {
+	for e := range b.active {
+		if slices.ContainsFunc(e.state.names, func(p place) bool { return p.dir.ID == dir.ID }) {
+			all = append(all, e.state.names)
+		}
+	}
+	return all
 }
 
 // uncovered is a directory that covers lacks, or all is true. Needs mu.

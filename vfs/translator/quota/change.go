@@ -45,6 +45,9 @@ func (l *layer) Make(ctx context.Context, w *vfs.Who, dir vfs.Node, name vfs.Nam
 	}
 	defer b.drop(h)
 	b.making(p, h)
+	if how.Type == vfs.Directory {
+		defer b.mkdir()()
+	}
 	a, c, err := l.FS.Make(ctx, w, dir, name, how)
 	switch {
 	case err == nil:
@@ -67,11 +70,10 @@ func (b *book) making(p place, h *hold) {
 func (b *book) made(ctx context.Context, a *vfs.Attr, p place, h *hold) {
 	b.mu.Lock()
 	e := b.nodes[a.Node.ID]
-	switch {
-	case e == nil:
+	if e == nil {
 		e = b.newEntry(a.Node)
 		close(e.ready)
-	default:
+	} else {
 		b.use(e)
 		select {
 		case <-e.ready:

@@ -119,6 +119,7 @@ func (b *book) begin(ctx context.Context, n vfs.Node) (*entry, error) {
 func (b *book) newEntry(n vfs.Node) *entry {
 	e := &entry{node: n, ready: make(chan struct{}), refs: 1}
 	b.nodes[n.ID] = e
+	b.active[e] = struct{}{}
 	return e
 }
 
@@ -127,6 +128,7 @@ func (b *book) use(e *entry) {
 	if e.idle != nil {
 		b.idle.Remove(e.idle)
 		e.idle = nil
+		b.active[e] = struct{}{}
 	}
 	e.refs++
 }
@@ -138,6 +140,7 @@ func (b *book) end(e *entry) {
 	if e.refs--; e.refs > 0 {
 		return
 	}
+	delete(b.active, e)
 	if e.err != nil || e.state.dead {
 		delete(b.nodes, e.node.ID)
 		return

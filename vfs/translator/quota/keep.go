@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sheaf/vfs"
@@ -212,28 +213,29 @@ func (k *keeper) walkLine() string {
 
 // line is one tally. Needs mu.
 func (b *book) line(t *tally) string {
-	v := b.value(t)
-	s := fmt.Sprintf("%s: %s%s, %d files%s", t, bytesText(v.bytes), t.limits.bytes.text(bytesText), v.files, t.limits.files.text(func(n int64) string { return fmt.Sprint(n) }))
-	switch {
-	case !t.user && t.dir.IsZero():
+	if !t.user && t.dir.IsZero() {
 		return t.path + ": there is no such directory"
-	case !t.known:
-		s += ", at least"
+	}
+	v := b.value(t)
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s: %s%s, %d files%s", t, bytesText(v.bytes), t.limits.bytes.text(bytesText), v.files, t.limits.files.text(func(n int64) string { return fmt.Sprint(n) }))
+	if !t.known {
+		s.WriteString(", at least")
 	}
 	for i, what := range []string{"bytes", "files"} {
 		if t.since[i].IsZero() {
 			continue
 		}
+		rest := "grace is over"
 		if left := b.grace - time.Since(t.since[i]); left > 0 {
-			s += fmt.Sprintf("; over quota in %s, %s of grace left", what, vfs.FormatDuration(left.Round(time.Second)))
-		} else {
-			s += fmt.Sprintf("; over quota in %s, grace is over", what)
+			rest = vfs.FormatDuration(left.Round(time.Second)) + " of grace left"
 		}
+		fmt.Fprintf(&s, "; over quota in %s, %s", what, rest)
 	}
 	if t.refused > 0 {
-		s += fmt.Sprintf("; %d calls refused", t.refused)
+		fmt.Fprintf(&s, "; %d calls refused", t.refused)
 	}
-	return s
+	return s.String()
 }
 
 func (b bound) text(show func(int64) string) string {

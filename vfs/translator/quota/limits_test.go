@@ -398,7 +398,9 @@ func TestBadOptions(t *testing.T) {
 		{"users": []any{limit("uids", []any{}, "hard-files", 1)}},
 		{"users": []any{limit("uids", 1, "hard-files", 1), limit("uids", 1, "hard-files", 1)}},
 		{"users": []any{limit("uids", "ann", "hard-files", 1)}},
-		{"grace": "-1s"}, {"rescan": "1s"}, {"nix": 1},
+		{"grace": "-1s"},
+		{"rescan": "1s"},
+		{"nix": 1},
 	} {
 		if err := translator.Check([]translator.Kind{NewKind("")}, []translator.Spec{{Kind: "quota", Options: o}}); err == nil {
 			t.Errorf("%v is taken", o)

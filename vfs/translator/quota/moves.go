@@ -101,7 +101,10 @@ func (b *book) sumUp(dir vfs.Node, t *tally) {
 		}
 	})
 	close(t.done)
-	for pause(b.life, movingPause) && !b.over(t) {
+	for !b.over(t) {
+		if !pause(b.life, movingPause) {
+			return
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -153,7 +154,7 @@ func (f *fixture) wantCounts() (diff string) {
 	seen := map[vfs.NodeID]bool{}
 	var walk func(dir vfs.Node, above []vfs.NodeID)
 	walk = func(dir vfs.Node, above []vfs.NodeID) {
-		above = append(above[:len(above):len(above)], dir.ID)
+		above = append(slices.Clip(above), dir.ID)
 		var all []vfs.DirEntry
 		_, _, err := f.below.ReadDir(context.Background(), vfs.Superuser, dir, 0, true, func(e *vfs.DirEntry) bool {
 			all = append(all, *e)

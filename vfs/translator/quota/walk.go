@@ -26,6 +26,7 @@ type walk struct {
 	objects int
 
 	stack      []vfs.Node // still to be looked at; guarded by book.mu: what is made or moved is added
+	upTo       uint64     // directories that are being made, begun up to this number, may lie where it has been read
 	incomplete error      // of the walking goroutine
 	rest       func(context.Context, time.Duration)
 }
@@ -170,25 +171,42 @@ func (b *book) turns(ctx context.Context, w *walk, roots []vfs.Node) error {
 
 // pop is the next directory. If there is none it is zero, and the turn is over.
 func (b *book) pop(ctx context.Context, w *walk) (dir vfs.Node, err error) {
-	if err := ctx.Err(); err != nil {
-		return dir, err
+	for {
+		if err := ctx.Err(); err != nil {
+			return dir, err
+		}
+		dir, wait, err := b.tryPop(w)
+		if !wait {
+			return dir, err
+		}
+		pause(ctx, popPause)
 	}
+}
+
+// popPause is between looks whether directories that are being made have been.
+const popPause = time.Millisecond
+
+// tryPop is pop, or says to wait: for directories that are made, and may have got something before that has been counted.
+func (b *book) tryPop(w *walk) (dir vfs.Node, wait bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w.again || len(w.taken) > takenMax {
-		return dir, errAgain
+		return dir, false, errAgain
 	}
 	for len(w.stack) > 0 {
 		dir = w.stack[len(w.stack)-1]
 		w.stack = w.stack[:len(w.stack)-1]
 		if w.turn(dir.ID) != w.pass || !w.wasTaken(dir.ID) {
-			return dir, nil
+			return dir, false, nil
 		}
+	}
+	if b.mkdirs.since(w.upTo) {
+		return vfs.Node{}, true, nil
 	}
 	w.pass++ // at once: what is made from now on lies where all is taken
 	w.dirs = 0
 	clear(w.taken)
-	return vfs.Node{}, nil
+	return vfs.Node{}, false, nil
 }
 
 // take reads dir: what lies in it counts, if it is its turn, and directories in it are looked at later.
@@ -208,14 +226,68 @@ func (b *book) take(ctx context.Context, w *walk, dir vfs.Node) error {
 	default:
 		w.incomplete = err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	names := [][]place{{{dir: dir}}}
+	for try, done := 1, false; !done; try++ {
+		b.locked(ctx, func() {
+			held := b.inHands(dir)
+			_, done = b.uncovered(held)
+			if !done && try == coverTries {
+				done, b.doubted = true, true
+			}
+			if names = append(names[:1], held...); done {
+				b.taken(w, dir, count)
+			}
+		}, names...)
+	}
+	return nil
+}
+
+// taken ends the reading of dir. Needs mu, and covers.
+func (b *book) taken(w *walk, dir vfs.Node, count bool) {
+	b.inFlight(w, dir, count)
 	if count {
 		w.taken[half(dir.ID)] = true
 	}
 	w.open, w.met = vfs.NodeID{}, nil
+	w.upTo = b.mkdirs.begun
 	clear(w.touched)
-	return nil
+}
+
+// inFlight counts what the reading of dir may have missed: calls that are not settled have taken it out of there. They settle it as
+// though it still were. Needs mu.
+func (b *book) inFlight(w *walk, dir vfs.Node, count bool) {
+	for e := range b.active {
+		s := &e.state
+		if !s.there || !slices.ContainsFunc(s.names, func(p place) bool { return p.dir.ID == dir.ID }) {
+			continue
+		}
+		if s.dir {
+			w.stack = append(w.stack, e.node)
+		}
+		if count {
+			b.count(w, e)
+		}
+	}
+}
+
+// count adds e, which has a name in the directory that is being read. Needs mu, and covers.
+func (b *book) count(w *walk, e *entry) {
+	s := &e.state
+	if w.met[e.node.ID] {
+		return
+	}
+	all := b.tallies(s)
+	s.markLinked(all)
+	had := make([]bool, len(all))
+	for i, t := range all {
+		had[i] = w.has(b, t, e.node.ID, s)
+	}
+	w.met[e.node.ID] = true
+	for i, t := range all {
+		if !had[i] && w.has(b, t, e.node.ID, s) {
+			w.sum(t).add(s.usage())
+		}
+	}
 }
 
 // pages reads dir page by page.
@@ -307,20 +379,8 @@ func (b *book) meet(ctx context.Context, w *walk, dir, n vfs.Node) error {
 	b.locked(ctx, func() {
 		s := &e.state
 		here := slices.ContainsFunc(s.names, func(p place) bool { return p.dir.ID == dir.ID })
-		if !s.there || !here || w.met[n.ID] {
-			return // who makes or moves it counts it
-		}
-		all := b.tallies(s)
-		s.markLinked(all)
-		had := make([]bool, len(all))
-		for i, t := range all {
-			had[i] = w.has(b, t, n.ID, s)
-		}
-		w.met[n.ID] = true
-		for i, t := range all {
-			if !had[i] && w.has(b, t, n.ID, s) {
-				w.sum(t).add(s.usage())
-			}
+		if s.there && here { // else who makes or moves it counts it
+			b.count(w, e)
 		}
 	}, names)
 	return nil
