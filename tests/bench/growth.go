@@ -46,6 +46,8 @@ type dimension struct {
 	sizes []int
 	peers []*peer // by size
 	ops   []op
+	// from is the least size that is judged for an op, where smaller ones are answered in another way.
+	from  map[string]int
 	extra []column
 	more  func(d *dimension, w io.Writer, t *table) // says what else is to be said; nil: nothing
 }
@@ -184,7 +186,7 @@ func (d *dimension) goals(w io.Writer, t *table) {
 		var sizes []int
 		var cost []float64
 		for i, size := range d.sizes {
-			if c := t.at(o.name, d.peers[i].name); len(c.cpu) > 0 && c.err == nil {
+			if c := t.at(o.name, d.peers[i].name); size >= d.from[o.name] && len(c.cpu) > 0 && c.err == nil {
 				sizes, cost = append(sizes, size), append(cost, median(c.cpu))
 			}
 		}

@@ -20,7 +20,7 @@ const volumesGoal = 1.15
 var ofOneVolume = []string{"GETATTR", "ACCESS", "LOOKUP hit", "LOOKUP miss", "READ 4K", "WRITE 4K unstable"}
 
 // growVolumes measures shares of more and more volumes.
-func (o *options) growVolumes(dir string, progress io.Writer, done func(*dimension)) (err error) {
+func (o *options) growVolumes(dir string, progress io.Writer, done func(*dimension)) (failed error) {
 	d := &dimension{
 		name: "volumes", title: "Volumes of a share", unit: "volumes", says: volumesSays, sizes: powers(2, 1, o.volumes),
 		ops: named("GETATTR", "ACCESS", "LOOKUP hit", "LOOKUP miss", "READ 4K", "WRITE 4K unstable", "CREATE", "REMOVE", "READDIRPLUS"),
@@ -31,7 +31,7 @@ func (o *options) growVolumes(dir string, progress io.Writer, done func(*dimensi
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, p.stop()) }()
+		defer func() { failed = errors.Join(failed, p.stop()) }()
 		if p.site, err = newSite(p, o.conns); err != nil {
 			return fmt.Errorf("%d volumes: %w\n%s", size, err, p.said)
 		}

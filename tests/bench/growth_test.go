@@ -43,7 +43,7 @@ func TestGrowthIsMeasured(t *testing.T) {
 	if strings.Contains(string(said), "failed") || !bytes.HasSuffix(said, out.Bytes()) {
 		t.Errorf("%s", said)
 	}
-	for _, name := range []string{"entries", "files", "connections"} {
+	for _, name := range []string{"entries", "files", "held", "connections"} {
 		svg, err := os.ReadFile(filepath.Join(filepath.Dir(page), "growth-"+name+".svg"))
 		if err != nil || !bytes.Contains(svg, []byte("<svg ")) {
 			t.Errorf("chart of %s: %v", name, err)
