@@ -382,7 +382,7 @@ func (c *conn) park(call *Call) error {
 		pc.Args = pc.rec.b[:copy(pc.rec.b, call.Args):n]
 	}
 	c.s.parked.Add(1)
-	if small && c.caution.runsHere(c.others()) && c.s.pool.enter(c.cl) {
+	if small && c.caution.runsHere(c.others(), n >= stealMin) && c.s.pool.enter(c.cl) {
 		return c.runHere(pc)
 	}
 	c.s.pool.submit(pc)

@@ -87,8 +87,8 @@
 //	    calls is turned away before a further one begins, and what is
 //	    answered inline goes on.
 //	R13 Reader's own. The reader runs a call that may wait itself if no other of its connection
-//	    is under way or received, or those before it were brief and wait for no flush; not if its
-//	    reply was announced to be large. After reliefTick to twice that in a call he is relieved:
+//	    is under way or received, or it brings little and those before it were brief and wait for no
+//	    flush; not if its reply was announced to be large. After reliefTick to twice that in a call he is relieved:
 //	    another goroutine reads on, and he ends with the call, which counts as a worker's meanwhile.
 //	    A connection on which that happens, or input waited, hands its calls over for a while.
 //	R14 Clients (client.go). An address is one client, however many connections it has. What there is to

@@ -77,10 +77,10 @@ func (k *caution) looked(found bool) {
 }
 
 // runsHere reports whether the reader runs the next call himself. others says whether calls of the connection are under way or
-// wait to be read.
-func (k *caution) runsHere(others bool) bool {
+// wait to be read, large whether it brings data: to put that where it belongs is work that others can do while he reads on.
+func (k *caution) runsHere(others, large bool) bool {
 	alone := k.alone.over()
-	return alone && (!others || k.beside.over())
+	return alone && (!others || !large && k.beside.over())
 }
 
 // others reports whether calls of the connection beside the one that was just admitted are under way or wait to be read.

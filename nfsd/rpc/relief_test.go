@@ -59,7 +59,7 @@ func TestRelieved(t *testing.T) {
 func TestCaution(t *testing.T) {
 	const brief, long = time.Microsecond, briefCall
 	refusals := func(k *caution, others bool) (n int) {
-		for !k.runsHere(others) {
+		for !k.runsHere(others, false) {
 			n++
 		}
 		return n
@@ -93,6 +93,10 @@ func TestCaution(t *testing.T) {
 				k.relieved()
 			}
 		}, wariest, wariest},
+	}
+	var fresh caution
+	if fresh.runsHere(true, true) || !fresh.runsHere(false, true) || !fresh.runsHere(true, false) {
+		t.Error("of a large call and a small one, beside others and alone, not just the large one beside others is handed over")
 	}
 	for name, tt := range tests {
 		var alone, beside caution

@@ -63,7 +63,7 @@ func (n *node) holds(v *vol) bool {
 		return false
 	}
 	c := n.copyOn(v.i)
-	return c != nil && c.id.Key.Birth != 0
+	return c != nil && c.id.Birth != 0
 }
 
 // identify fills s with the object's identity, mark and node.
