@@ -178,15 +178,12 @@ func (u *Union) copiesWatched(d *node, at, now int64) bool {
 	if d == u.root {
 		return true
 	}
-	foreign := u.foreign(d.on())
-	if foreign == 0 {
-		return true
-	}
-	if !d.upWatched || at <= u.dirNews.Load() {
-		return false
-	}
-	for _, v := range foreign.list() {
-		if w := u.vol(v).watch; !w.told(w.began.Load(), at, now) {
+	m, on := u.members(), d.on()
+	for _, v := range m.vols {
+		if !m.foreign(on, v) {
+			continue
+		}
+		if !d.upWatched || at <= u.dirNews.Load() || !v.watch.told(v.watch.began.Load(), at, now) {
 			return false
 		}
 	}

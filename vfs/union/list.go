@@ -588,11 +588,16 @@ func (u *Union) foreign(s volset) volset {
 	var f volset
 	m := u.members()
 	for _, v := range m.vols {
-		if !s.has(v.i) && !v.exclusive && m.online.has(v.i) {
+		if m.foreign(s, v) {
 			f = f.with(v.i)
 		}
 	}
 	return f
+}
+
+// foreign reports whether v is none of s, is there, and another process may make something on it.
+func (m *members) foreign(s volset, v *vol) bool {
+	return !s.has(v.i) && !v.exclusive && m.online.has(v.i)
 }
 
 // copiesListed is since when the names of parent say that d has no copy but those that are known, if they do.

@@ -254,6 +254,33 @@ func TestWatchedNamesAreBelieved(t *testing.T) {
 	})
 }
 
+// TestWatchedNamesAreBelievedWithoutAllocating: that names rest on watches costs a look-up no memory, also where another volume could
+// get a copy.
+func TestWatchedNamesAreBelievedWithoutAllocating(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := watchedShare(t, 8, true)
+		d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+		s.mk(t, d, "x", vfs.Regular)
+		settleDown(t, s, d)
+		at := s.u.now()
+		time.Sleep(pastTrust)
+		n := s.u.table.get(d.ID)
+		defer n.put()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if s.u.foreign(n.on()).count() == 0 {
+			t.Fatal("no volume could get a copy")
+		}
+		if allocs := testing.AllocsPerRun(10, func() {
+			if now := s.u.now(); s.u.believed(at, now) || !s.u.namesBelieved(n, at, now) {
+				t.Error("not believed by the watches")
+			}
+		}); allocs > 0 {
+			t.Errorf("allocates %v times", allocs)
+		}
+	})
+}
+
 // TestProofOnWatchIsBelieved: a directory that has copies on some volumes alone, and came under its watch after the names of its
 // parent told where, is not proved anew at each question: then it is looked for where its copies are as of a time that the watch covers.
 func TestProofOnWatchIsBelieved(t *testing.T) {
