@@ -72,8 +72,8 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: ## what a call costs, beside an echo and stock go-nfs; BENCH="-help" lists the flags
 	$(GO) run ./tests/bench $(BENCH)
 
-bench-peers: ## beside nfs-ganesha, mergerfs and others, which root installs from Debian; writes contrib/bench
-	$(GO) run ./tests/bench -beside -page contrib/bench/peers.md $(BENCH)
+bench-peers: ## beside nfs-ganesha, mergerfs and others, which root installs from Debian; writes its page
+	$(GO) run ./tests/bench -beside -page $(PAGES)/peers.md $(BENCH)
 
 bench-stack: ## what translators add to a call
 	$(GO) run ./tests/bench -stack -rounds 10 $(BENCH)

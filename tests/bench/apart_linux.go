@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -106,20 +105,6 @@ func settle() error {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
 	return nil
-}
-
-// resident is the memory that a process has, in bytes.
-func resident(pid int) (uint64, error) {
-	said, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "status"))
-	if err != nil {
-		return 0, err
-	}
-	_, after, ok := strings.Cut(string(said), "\nVmRSS:")
-	var kib uint64
-	if _, err := fmt.Sscan(after, &kib); !ok || err != nil {
-		return 0, fmt.Errorf("no VmRSS of process %d: %w", pid, err)
-	}
-	return kib << 10, nil
 }
 
 // fileSystem names what a directory lies on.

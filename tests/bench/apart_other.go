@@ -13,7 +13,3 @@ var errBeside = errors.New("-beside is for Linux: it needs the CPU time and memo
 func (o *options) apart(string, io.Writer, io.Writer) error { return errBeside }
 
 func settle() error { return errBeside }
-
-func fileSystem(string) (string, error) { return "", errBeside }
-
-func resident(int) (uint64, error) { return 0, errBeside }

@@ -26,9 +26,8 @@ type comparison struct {
 	*options
 	*table
 	dir      string
-	disk     string // the file system that all lie on
 	progress io.Writer
-	memory   map[string]uint64     // bytes resident at the end, by peer
+	held     map[string]int64      // bytes of memory at the end, by peer
 	flushes  map[[2]string]float64 // per call, by procedure and peer
 	names    int                   // in the directory that is listed
 	absent   []error               // peers that cannot be had
@@ -38,7 +37,7 @@ type comparison struct {
 func (o *options) comparison(progress io.Writer) *comparison {
 	return &comparison{
 		options: o, table: &table{options: o, cells: map[[2]string]*cell{}}, dir: o.dir, progress: progress,
-		memory: map[string]uint64{}, flushes: map[[2]string]float64{}, names: laidNames, out: map[string]bool{},
+		held: map[string]int64{}, flushes: map[[2]string]float64{}, names: laidNames, out: map[string]bool{},
 	}
 }
 
@@ -47,14 +46,14 @@ func (c *comparison) compare(out io.Writer) (err error) {
 	if err := settle(); err != nil {
 		return err
 	}
-	if c.disk, err = fileSystem(c.dir); err != nil {
-		return err
-	}
 	if err := c.together(); err != nil {
 		return err
 	}
 	c.inTurn()
-	return errors.Join(c.report(out), c.failure())
+	if err := c.report(out); err != nil {
+		return err
+	}
+	return c.failure()
 }
 
 // besideOps are what all servers are asked for while all of them live: nothing that makes or removes names, of
@@ -149,11 +148,11 @@ func (c *comparison) together() (err error) {
 	one.rounded(all, aloneOps(), c.table, c.progress)
 	for _, p := range all {
 		for _, pid := range p.pids() {
-			n, err := resident(pid)
+			n, err := memory(pid)
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			c.memory[p.name] += n
+			c.held[p.name] += n
 		}
 	}
 	return nil

@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,12 +11,9 @@ import (
 	"sheaf/tests/bench/chart"
 )
 
-// besideChart is the chart's file, next to the page.
-const besideChart = "peers.svg"
-
 // besideHead is what stands above the figures, in print and on the page.
-const besideHead = `%d connections, %d calls in flight on each (of 1 MiB: %d), %d rounds of %v in turn, medians [least … most]; %s, %d processors,
-GOMAXPROCS %d, %s, seed %d. Server CPU is that of all processes that serve, with the kernel's time that is charged to them, in µs per call (of
+const besideHead = `%d connections, %d calls in flight on each (of 1 MiB: %d), %d rounds of %v in turn, medians [least … most]; GOMAXPROCS %d, %s,
+seed %d. Server CPU is that of all processes that serve, with the kernel's time that is charged to them, in µs per call (of
 READDIRPLUS: per entry; of CREATE+WRITE+COMMIT, 4 KiB: per file); the rate is of the same, per second. Every reply is checked: status, identity,
 data, and that a listing has each of its %d names once. Flushes (fsync and its like) are counted per call under strace, apart from
 the timed rounds, as strace slows all down and more callers then share a flush. "Plain" is a program without a server that makes the
@@ -27,33 +21,31 @@ same system calls in as many directories with as many threads. "Async" is a Shea
 flush directories before it answers.
 `
 
-// besideRow is what the table has a section of.
+// besideRows are what the table has sections of.
 func besideRows() []op { return slices.Concat(besideOps(), aloneOps(), changeOps()) }
 
-// report prints the figures as Markdown, and writes the page, if there is to be one.
+// report prints the figures as Markdown, and writes the page, if there is to be one and nothing failed.
 func (c *comparison) report(w io.Writer) error {
 	var figures bytes.Buffer
 	c.figures(&figures)
 	if _, err := w.Write(figures.Bytes()); err != nil || c.page == "" {
 		return err
 	}
-	var page, picture bytes.Buffer
-	fmt.Fprintf(&page, "# Sheaf beside its peers\n\nWritten by `make bench-peers`, which anybody can run again. Ratios within the run are the result; figures of two runs or machines\nare not to be compared.\n\n![rate of each server](%s)\n\n", besideChart)
-	page.Write(figures.Bytes())
-	if err := c.chart().Write(&picture); err != nil {
-		return err
+	if err := c.failure(); err != nil {
+		return fmt.Errorf("%s stays as it is: %w", c.page, err)
 	}
-	return errors.Join(os.WriteFile(c.page, page.Bytes(), 0o644), os.WriteFile(filepath.Join(filepath.Dir(c.page), besideChart), picture.Bytes(), 0o644))
+	return c.write(figures.Bytes())
 }
 
 // figures writes tables and goals.
 func (c *comparison) figures(w io.Writer) {
-	fmt.Fprintf(w, besideHead, c.conns, c.outstanding, min(c.outstanding, bigOutstanding), c.rounds, c.time, c.disk, runtime.NumCPU(),
+	fmt.Fprintf(w, besideHead, c.conns, c.outstanding, min(c.outstanding, bigOutstanding), c.rounds, c.time,
 		runtime.GOMAXPROCS(0), runtime.Version(), c.seed, c.names)
 	for _, err := range slices.Concat(c.absent, c.missing) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		fmt.Fprintf(w, "\nLeft out: %s.\n", first)
 	}
+	c.picture(w, "rates", "the rate of each server, as a multiple of one's", c.chart())
 	fmt.Fprintf(w, "\n| procedure | server | CPU µs | × echo | × Ganesha | per second | × Ganesha | p50 µs | p99 µs | flushes |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, o := range besideRows() {
 		for _, name := range c.columns() {
@@ -102,9 +94,9 @@ func (c *comparison) line(w io.Writer, op, peer string) {
 
 // memories writes what the servers have resident.
 func (c *comparison) memories(w io.Writer) {
-	fmt.Fprintf(w, "\n| server | resident memory at the end, MiB |\n|---|---:|\n")
+	fmt.Fprintf(w, "\n| server | memory at the end, MiB, without pages of mapped files |\n|---|---:|\n")
 	for name := range strings.SplitSeq(c.peers, ",") {
-		if n, ok := c.memory[name]; ok {
+		if n, ok := c.held[name]; ok {
 			fmt.Fprintf(w, "| %s | %d |\n", name, n>>20)
 		}
 	}

@@ -30,6 +30,8 @@ type drawing struct {
 // sheetOf is the sheet of what o measures.
 func (o *options) sheetOf() sheet {
 	switch {
+	case o.beside:
+		return sheet{"Beside its peers", "make bench-peers", besideSays}
 	case o.growth:
 		return sheet{"Growth", "make bench-growth", growthSays}
 	case o.lookups:
@@ -47,6 +49,8 @@ const (
 		"beside a plain program that makes the same system calls; calls beside a volume that hangs and one that is pulled out."
 	lookupsSays = "The experiment of *Extending GlusterFS with Python* (Linux Journal, 2013): files that are looked for by name in one directory after the\n" +
 		"other until they are found, over eight volumes, beside a share that asks all volumes each time."
+	besideSays = "Server CPU, rate, latency, flushes and memory of Sheaf over 1 and 8 volumes, nfs-ganesha over one directory, mergerfs over eight under another,\n" +
+		"and the other servers that could be had, all on one disk in one run."
 	stackSays = "CPU time of a GETATTR through layers of translators."
 )
 
