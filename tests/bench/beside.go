@@ -21,6 +21,10 @@ const (
 // alone is appended to the names of procedures that one connection calls, one after the other.
 const alone = ", one at a time"
 
+// aloneRounds is how many rounds of these stand for one of the others, each as much shorter: whether the host lets client and server take turns
+// on one processor or wakes each on another is settled for a round, and decides its latency (seen of the echo and of all: 11 µs or 60 to 90).
+const aloneRounds = 5
+
 // comparison is one run.
 type comparison struct {
 	*options
@@ -145,6 +149,7 @@ func (c *comparison) together() (err error) {
 	c.rounded(all, besideOps(), c.table, c.progress)
 	one := *c.options
 	one.conns, one.outstanding = 1, 1
+	one.rounds, one.time = one.rounds*aloneRounds, one.time/aloneRounds
 	one.rounded(all, aloneOps(), c.table, c.progress)
 	for _, p := range all {
 		for _, pid := range p.pids() {
