@@ -35,11 +35,11 @@ func heapAlive() uint64 {
 
 func largeName(i int) string { return fmt.Sprintf("message-%08d.eml", i) }
 
-// fill makes names 0 to n-1 in the directory d of the volumes, in turn on each, as other processes do.
-func (s *shareT) fill(tb testing.TB, n int) {
+// fill makes names 0 to n-1 in a directory of the roots of the volumes, on each in turn, as other processes do.
+func (s *shareT) fill(tb testing.TB, name string, n int) {
 	tb.Helper()
 	for v, dir := range s.dirs {
-		d := filepath.Join(dir, "d")
+		d := filepath.Join(dir, name)
 		if err := os.Mkdir(d, 0o755); err != nil {
 			tb.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestLargeDirectory(t *testing.T) {
 	s := localShare(t, 2)
 	s.opt.Trust, s.opt.paged = time.Hour, min(size/8, DefaultPaged)
 	s.newIndex(t)
-	s.fill(t, size)
+	s.fill(t, "d", size)
 	empty := heapAlive()
 	s.open(t)
 	d := s.path(t, "d").Node
@@ -225,4 +225,71 @@ func (s *shareT) changeLarge(t *testing.T, d vfs.Node, size int, tag string) {
 		}
 	}
 	s.wantListed(t, "after changes", s.listWhole(t, d, nil))
+}
+
+// TestCostBySize prints what calls in directories of 10 names and more cost, with SHEAF_BIG_DIR up to so many. It asserts nothing about
+// time.
+func TestCostBySize(t *testing.T) {
+	if os.Getenv("SHEAF_BIG_DIR") == "" {
+		t.Skip("SHEAF_BIG_DIR is not set: the largest directory of which the costs are wanted")
+	}
+	s := localShare(t, 2)
+	s.opt.Trust = time.Hour // as where others are watched
+	s.newIndex(t)
+	var sizes []int
+	for n := 10; n <= largeDir(t); n *= 10 {
+		if n != 100 && n != 10_000 {
+			sizes = append(sizes, n)
+			s.fill(t, fmt.Sprint("d", n), n)
+		}
+	}
+	s.open(t)
+	for _, n := range sizes {
+		s.printCosts(t, s.path(t, fmt.Sprint("d", n)).Node, n)
+	}
+}
+
+// printCosts prints what a call in d, which has n names, costs: the least mean of some batches, since others use this host too.
+func (s *shareT) printCosts(t *testing.T, d vfs.Node, n int) {
+	t.Helper()
+	ctx := t.Context()
+	began := time.Now()
+	s.list(t, d)
+	t.Logf("%7d names: listed first in %v", n, time.Since(began))
+	dir := s.u.table.get(d.ID)
+	defer dir.put()
+	eventually(t, "the rows are written", func() bool {
+		dir.mu.Lock()
+		defer dir.mu.Unlock()
+		return len(dir.rows.behind) == 0 && !dir.rows.whole && dir.rows.state == rowsHeld && (n <= DefaultPaged || s.u.pagedNow(dir))
+	})
+	next := 0
+	fresh := func(what string) vfs.Name { next++; return vfs.MustName(fmt.Sprint(what, next)) }
+	look := func(name vfs.Name) { _, _, _ = s.u.Lookup(ctx, who, d, name) }
+	hot, none := vfs.MustName(largeName(0)), fresh("none")
+	for _, c := range []struct {
+		what string
+		do   func()
+	}{
+		{"LOOKUP of any name", func() { look(vfs.MustName(largeName(rand.IntN(n)))) }},
+		{"LOOKUP hit", func() { look(hot) }},
+		{"LOOKUP of a new missing name", func() { look(fresh("none")) }},
+		{"LOOKUP miss", func() { look(none) }},
+		{"CREATE", func() { s.mk(t, d, fresh("new").String(), vfs.Regular) }},
+		{"READDIRPLUS of 100", func() {
+			left := 100
+			_, _, err := s.u.ReadDir(ctx, who, d, vfs.Cookie(rand.Uint64N(uint64(vfs.MaxCookie)/2)), true, func(*vfs.DirEntry) bool { left--; return left > 0 })
+			must(t, err)
+		}},
+	} {
+		least := time.Duration(1<<63 - 1)
+		for range 30 {
+			began := time.Now()
+			for range 50 {
+				c.do()
+			}
+			least = min(least, time.Since(began)/50)
+		}
+		t.Logf("%7d names: %-30s %v", n, c.what, least)
+	}
 }

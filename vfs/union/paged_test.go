@@ -86,3 +86,67 @@ func TestProgramPaged(t *testing.T) {
 		t.Error("no directory's names were ever left to the index")
 	}
 }
+
+// TestPagedTellsWhatRowsLack: of a directory whose names lie in the index what memory knows better is told, whether its row is written or
+// not, and nothing of that takes a look at what is not concerned, or another listing (G1, G4, G6).
+func TestPagedTellsWhatRowsLack(t *testing.T) {
+	s := memShare(t, 2, nil)
+	s.opt.Trust, s.opt.rowsDelay, s.opt.settleDelay, s.opt.paged = time.Hour, time.Hour, time.Hour, 4
+	s.newIndex(t)
+	var ops askedOps
+	s.wrapped = ops.count
+	s.open(t)
+	d := s.mk(t, s.root(t), "d", vfs.Directory).Node
+	want := make(map[string]bool)
+	for i := range 40 {
+		want[largeName(i)] = true
+		s.mk(t, d, largeName(i), vfs.Regular)
+	}
+	s.list(t, d)
+	s.writeNow()
+	if s.u.stats.paged.Load() != 1 {
+		t.Fatalf("%d directories are paged", s.u.stats.paged.Load())
+	}
+	lists := s.u.stats.lists.Load()
+	check := func(when string) {
+		t.Helper()
+		got := s.list(t, d)
+		for _, name := range got {
+			if !want[name] {
+				t.Errorf("%s: %s is listed", when, name)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %d names are listed, want %d", when, len(got), len(want))
+		}
+		for i := range 60 {
+			if name := largeName(i); want[name] {
+				s.look(t, d, name, vfs.OK)
+			} else if n := ops.of(func() { s.look(t, d, name, vfs.NoEnt) }); n != 0 {
+				t.Errorf("%s: %d operations on volumes for %s, which is known not to be there: %v", when, n, name, ops.n)
+			}
+		}
+		if n := s.u.stats.lists.Load() - lists; n != 0 {
+			t.Errorf("%s: listed %d times", when, n)
+		}
+	}
+	check("at first")
+	for round := range 3 {
+		remove, from, to, onto, made := largeName(round), largeName(10+round), largeName(45+round), largeName(20+round), largeName(50+round)
+		_, err := s.u.Remove(t.Context(), who, d, vfs.MustName(remove))
+		must(t, err)
+		_, _, err = s.u.Rename(t.Context(), who, d, vfs.MustName(from), d, vfs.MustName(to))
+		must(t, err)
+		_, _, err = s.u.Rename(t.Context(), who, d, vfs.MustName(to), d, vfs.MustName(onto))
+		must(t, err)
+		s.mk(t, d, made, vfs.Regular)
+		delete(want, remove)
+		delete(want, from)
+		want[made] = true
+		check("before the rows are written")
+		s.writeNow()
+		check("after")
+	}
+	s.restart(t)
+	check("after a restart")
+}
