@@ -59,7 +59,7 @@ func (u *Union) finishMake(ctx context.Context, m *making, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	if m.file != nil {
 		if err == nil && !m.w.Async {
-			err = done(m.file.flush(ctx, u))
+			err = done(m.file.sync(ctx, u, false, m.file.failed.Load()))
 		}
 		m.file.release(u)
 	}
@@ -127,7 +127,7 @@ func (u *Union) flushed(sync func() error) error {
 func (u *Union) makeAny(ctx context.Context, m *making) error {
 	for range makeTries {
 		if m.d.isDir() {
-			if _, err := u.checkCopies(ctx, m.d); err != nil {
+			if err := u.ready(ctx, m.d, m.name); err != nil {
 				return err
 			}
 		}
