@@ -21,7 +21,7 @@ HUNT ?= 1h
 DEMO ?= tmp/demo
 LISTEN ?= 127.0.0.1:2049
 
-.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-peers bench-stack bench-lookup bench-guest bench-growth bench-pages microbench cover vuln
+.PHONY: help all build run test e2e proofs crash hunt vet lint fuzz bench bench-peers bench-stack bench-lookup bench-abuse bench-guest bench-growth bench-pages microbench cover vuln
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -77,6 +77,9 @@ bench-peers: ## beside nfs-ganesha, mergerfs and others, which root installs fro
 
 bench-stack: ## what translators add to a call
 	$(GO) run ./tests/bench -stack -rounds 10 $(BENCH)
+
+bench-abuse: ## what one client that floods leaves fifteen others
+	$(GO) run ./tests/bench -abuse $(BENCH)
 
 bench-lookup: ## look-ups along an include path, at the contract and at the wire
 	$(GO) run ./tests/bench -lookups $(BENCH)

@@ -30,6 +30,10 @@ type client struct {
 	was   uint64        // answered at the beginning of the second that rate is of
 	rate  float64       // calls a second
 
+	readers readers // at work
+	heard   uint64  // answered, when it was last looked at; the sweeper's own, as the next
+	lively  int     // ticks for which it counts as one who calls
+
 	queue             turn      // guarded by pool.mu
 	kept              keptCalls // guarded by replyCache.mu
 	aside, asideBytes int64     // set aside; guarded by aside.mu

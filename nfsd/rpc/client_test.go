@@ -109,11 +109,11 @@ func TestMostGivesWay(t *testing.T) {
 			t.Fatal("a connection too many of the first client is served")
 		}
 	}
-	if one, two := clientNamed(s, 1), clientNamed(s, 2); two.Conns != 3 || two.Shed != 0 || one.Shed != 0 && one.Shed != 3 {
+	if one, two := clientNamed(s, 1), clientNamed(s, 2); two.Conns != 3 || two.Shed != 0 || one.Refused != 3 {
 		t.Errorf("%+v\n%+v", one, two)
 	}
 	close(w.gates)
-	eventually(t, "room to be made", func() bool { return clientNamed(s, 1).Conns == all-3 })
+	eventually(t, "room to be made", func() bool { one := clientNamed(s, 1); return one.Conns == all-3 && one.Shed == 3 })
 }
 
 // TestClientCalls: calls of one client, on however many connections, are so many; others have theirs.

@@ -77,6 +77,7 @@ type conn struct {
 	got       uint64 // bytes received since then
 	spoken    bool   // a record has come
 	caution   caution
+	turn      myTurn
 	armed     bool  // readSince is set
 	waiting   bool  // in read: beforeWait has run
 	readN     int   // result of tryRead
@@ -137,6 +138,7 @@ func (c *conn) serve() {
 	if errors.Is(err, errRelieved) {
 		return
 	}
+	c.endTurn()
 	// No more calls come from here: what the client asks on another connection, from
 	// whatever port, may be a retransmission of what still runs (R9).
 	c.peer.conn.Store(nil)
@@ -183,6 +185,9 @@ func (c *conn) loop() error {
 				c.spoken = true
 				c.silent.Store(false)
 			}
+			if !c.turn.has && c.s.contended.Load() && !c.takeTurn() {
+				return c.reason()
+			}
 			charge := int64(0)
 			if own != nil {
 				charge, c.bigCharge = c.bigCharge, 0
@@ -191,9 +196,13 @@ func (c *conn) loop() error {
 			if err := c.dispatch(rec, own, charge); err != nil {
 				return err
 			}
-			if c.outLen+c.pushed >= flushBytes || c.outCalls >= flushCalls {
+			full := c.outLen+c.pushed >= flushBytes || c.outCalls >= flushCalls
+			if full {
 				c.publish()
 				c.flush()
+			}
+			if c.turn.has {
+				c.called(full)
 			}
 		case needData:
 			if err := c.read(); err != nil {
@@ -229,6 +238,7 @@ func (c *conn) read() error {
 	if c.waiting {
 		c.waiting = false
 		c.idleSince.Store(0)
+		c.hadInput()
 	}
 	if c.readN > 0 {
 		c.got += uint64(c.readN)
@@ -270,6 +280,7 @@ func (c *conn) beforeWait() {
 	c.waiting = true
 	c.publish()
 	c.flush()
+	c.endTurn()
 	now := c.s.clock.Load()
 	if !c.rr.partial() {
 		c.idleSince.Store(now)

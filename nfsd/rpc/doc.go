@@ -96,12 +96,15 @@
 //	    workers are taken in turn, and those who have calls for them have an equal part of ClientWorkers each; bytes go
 //	    to who holds least; places for calls set aside, the reply cache and lines of the log are not to be had by one
 //	    alone. A client over a limit is not read (TCP tells it to wait), and is never answered an error for it.
+//	R15 Turns (turns.go). While several clients call, one reader of each is at work, a turn of a few calls at a
+//	    time, and between two turns whoever else has input goes first; if nobody has, turns are longer and readers more. A
+//	    reader ends his turn before he waits for anything; one that stays at work for a tick of the sweeper counts no more.
 //	R11 A panic in a handler ends its call with SYSTEM_ERR, and nothing else.
 //
 // # Locks
 //
-// Server.mu before output.mu. pool.mu, replyCache.mu, aside.mu and budget.mu are leaves:
+// Server.mu before output.mu. pool.mu, replyCache.mu, aside.mu, readers.mu, round.mu and budget.mu are leaves:
 // nothing else is locked while they are held. No lock is held during I/O or while
-// a handler runs; replyCache.mu is while the kernel is asked whether a client has left
+// a handler runs; round.mu is while a byte is put into an empty pipe, and replyCache.mu is while the kernel is asked whether a client has left
 // (hungUp), which does not wait.
 package rpc

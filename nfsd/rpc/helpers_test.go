@@ -226,7 +226,7 @@ const busyText = "busy"
 // eventually waits for ok.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			tb.Fatalf("waited in vain for %s\n%s", what, buf[:runtime.Stack(buf, true)])

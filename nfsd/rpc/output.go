@@ -127,6 +127,7 @@ func (c *conn) admit(n int64, slots int, holding bool) bool {
 	if !c.fits(n, slots) {
 		c.mu.Unlock()
 		c.flush() // nobody else would while we wait
+		c.endTurn()
 		c.mu.Lock()
 		for c.failed == nil && !c.fits(n, slots) {
 			c.changed.Wait()
@@ -185,6 +186,7 @@ func (c *conn) wait(of *budget, n int64) bool {
 	c.cl.limited.Add(1)
 	c.s.limited.Add(1)
 	c.flush() // nobody else would while we wait
+	c.endTurn()
 	held := &c.cl.bytes.used
 	if of == &c.cl.calls || of == &c.s.calls {
 		held = &c.cl.calls.used
@@ -273,6 +275,7 @@ func (c *conn) room(n int) []byte {
 		if c.loose >= maxLoose {
 			c.mu.Unlock()
 			c.flush() // push queues and sends nothing: nobody else would while we wait
+			c.endTurn()
 			c.mu.Lock()
 			for c.failed == nil && c.loose >= maxLoose {
 				c.changed.Wait()

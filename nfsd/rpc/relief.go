@@ -98,6 +98,7 @@ func (c *conn) runHere(call *Call) error {
 	if c.outLen+c.pushed > 0 && c.caution.beside.last > 0 { // it may take its time
 		c.flush()
 	}
+	c.endTurn()
 	s := c.s
 	s.relief.begin(c)
 	began := time.Now()

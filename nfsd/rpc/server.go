@@ -45,6 +45,9 @@ type Server struct {
 	cancel   context.CancelFunc
 	clock    atomic.Int64 // nanoseconds since NewServer, set by the sweeper; never 0
 
+	contended     atomic.Bool            // several clients call
+	latest        atomic.Pointer[client] // whose reader had input last
+	round         round
 	crowded       atomic.Bool // see conn.crowded, of all connections
 	abuse, panics limitedLog
 
@@ -103,6 +106,9 @@ func (s *Server) Serve(l net.Listener) (err error) {
 	s.listeners[l] = struct{}{}
 	if !s.sweeping {
 		s.sweeping = true
+		if err := s.round.open(); err != nil {
+			s.log.Warn("rpc: no pipe to be had; clients share the processors less equally", "err", err)
+		}
 		go s.sweeper()
 	}
 	s.mu.Unlock()
@@ -273,19 +279,23 @@ func (s *Server) sweeper() {
 	for {
 		select {
 		case <-s.empty:
+			s.round.close()
 			return
 		case <-t.C:
 		}
+		last := s.clock.Load()
 		now := int64(time.Since(began)) + 1
 		s.clock.Store(now)
 		s.mu.Lock()
 		for c := range s.conns {
 			conns = append(conns, c)
 		}
+		s.findLively()
 		s.mu.Unlock()
 		pressed := s.budget.pressed() || s.arriving.pressed()
 		for _, c := range conns {
 			c.sweep(now, pressed || c.cl.pressed())
+			c.lendTurn(last)
 		}
 		s.findCrowds(now, conns)
 		clear(conns)

@@ -5,6 +5,7 @@
 //	go run ./tests/bench -ops GETATTR,LOOKUP -peers echo,sheaf-8 -conns 1 -outstanding 32
 //	go run ./tests/bench -peers '' -creates 1,8,32
 //	go run ./tests/bench -beside                 nfs-ganesha, mergerfs and unfs3 beside us, below
+//	go run ./tests/bench -abuse                  a client that floods beside others, below
 //	go run ./tests/bench -lookups                the experiment with an include path, below
 //	go run ./tests/bench -growth -rounds 3       as directories, files, volumes and clients grow, below
 //
@@ -79,6 +80,14 @@
 // any share. A script, the article's cache, stands over off. At the wire one client looks includes up, one call after the other,
 // and the average is compared with NULL's; then the server is started again, and asked the same at once. Last, names that
 // nobody asked for before are looked up by several connections.
+//
+// # A client that floods
+//
+// What one client that floods leaves the others is measured by -abuse (abuse.go), on Linux: sixteen clients, each with an
+// address and a connection of its own, are alike, and in turn fifteen of them have the server beside a process that floods
+// it over a hundred connections from the sixteenth's address. The part of its rate that a client keeps is the result.
+// Load generator, server and flood share the processors of one host, and are given more of them in this order: in truth clients
+// have their own.
 //
 // # A volume that is away
 //

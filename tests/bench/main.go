@@ -23,6 +23,7 @@ type options struct {
 	creates string
 	lookups bool
 	stack   bool
+	flooded bool
 	beside  bool     // nfs-ganesha and others
 	args    []string // all flags as they were given
 	away    time.Duration
@@ -55,6 +56,8 @@ func run(args []string, out, progress io.Writer) error {
 			return err
 		}
 		return o.comparison(progress).compare(out)
+	case len(args) == 4 && args[0] == "child-flood":
+		return runFlood(args[1:], os.Stdin, out)
 	case len(args) > 0 && args[0] == "child-plain":
 		return runPlain(args[1:], out)
 	}
@@ -89,6 +92,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.creates, "creates", "", "calls in flight, with commas, of creates beside a plain program (default "+defaultCreates+" without -ops, none with them)")
 	f.BoolVar(&o.lookups, "lookups", false, "measure look-ups along an include path, and nothing else")
 	f.BoolVar(&o.stack, "stack", false, "measure what translators add to a call, and nothing else; -rounds and -count count")
+	f.BoolVar(&o.flooded, "abuse", false, "measure what a client that floods leaves the others, and nothing else; -ops are "+abuseOps+" if there are none")
 	f.BoolVar(&o.beside, "beside", false, "measure beside the servers of others (nfs-ganesha, mergerfs, unfs3), and nothing else; root installs them from Debian")
 	f.BoolVar(&o.growth, "growth", false, "measure what calls cost as directories, files, volumes and clients grow, and nothing else")
 	o.growthFlags(f)
@@ -120,13 +124,23 @@ func parse(args []string, out io.Writer) (*options, error) {
 	case o.beside && !set["peers"]:
 		o.peers = strings.Join(besideNames, ",")
 	case o.beside:
+	case o.flooded && (o.lookups || o.stack || o.beside || o.growth || set["peers"] || set["creates"]):
+		return nil, errors.New("-abuse is measured by itself")
+	case o.flooded:
+		o.peers = ""
+		if o.ops == "" {
+			o.ops = abuseOps
+		}
+		if !set["outstanding"] {
+			o.outstanding = abuseOutstanding
+		}
 	case o.lookups, o.stack, o.growth:
 		o.peers = ""
 	case !set["creates"] && !set["ops"]:
 		o.creates = defaultCreates
 	}
 	part := false
-	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack", "beside", "growth"} {
+	for _, of := range []string{"away", "ops", "peers", "creates", "lookups", "stack", "beside", "growth", "abuse"} {
 		part = part || set[of]
 	}
 	if !part {
@@ -154,6 +168,9 @@ func (o *options) bench(out, progress io.Writer) (err error) {
 	}
 	if err := o.build(dir); err != nil {
 		return err
+	}
+	if o.flooded {
+		return o.abuse(dir, out, progress)
 	}
 	if o.lookups {
 		return o.lookUps(dir, out, progress)
@@ -195,7 +212,7 @@ func (o *options) procedures(dir string, some []op, out, progress io.Writer) (er
 
 // build makes the sheaf command, if a peer needs it and none is given.
 func (o *options) build(dir string) error {
-	if o.sheaf != "" || !o.lookups && !o.growth && o.creates == "" && o.away == 0 && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
+	if o.sheaf != "" || !o.lookups && !o.flooded && !o.growth && o.creates == "" && o.away == 0 && !strings.Contains(o.peers, "sheaf") && !strings.Contains(o.peers, "gonfs") {
 		return nil
 	}
 	o.sheaf = filepath.Join(dir, "sheaf")

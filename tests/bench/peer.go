@@ -25,6 +25,7 @@ const (
 // peer is a server under load: a child process of ours.
 type peer struct {
 	name  string
+	nice  string // what nice(1) adds to its niceness; empty: nothing
 	addr  string
 	state string // directory of a sheaf
 	site  *site
@@ -134,6 +135,9 @@ func (p *peer) serve(sheaf, dir string, volumes int, async bool, more ...string)
 
 // begin starts the child, and gives what it says after the word "ready".
 func (p *peer) begin() (<-chan string, error) {
+	if p.nice != "" {
+		p.cmd = exec.Command("nice", append([]string{"-n", p.nice}, p.cmd.Args...)...)
+	}
 	p.cmd.Stderr = p.said
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
