@@ -91,7 +91,7 @@ bench-growth: ## what a call costs and what memory is held as directories, files
 	$(GO) run ./tests/bench -growth -rounds 3 $(BENCH)
 
 PAGES ?= contrib/bench
-bench-pages: ## the pages of contrib/bench, all but that of the peers, anew; about half an hour on a quiet machine
+bench-pages: ## the pages of contrib/bench, all but those of the peers and the guest, anew; about half an hour on a quiet machine
 	$(GO) run ./tests/bench -page $(PAGES)/procedures.md
 	$(GO) run ./tests/bench -lookups -page $(PAGES)/lookups.md
 	$(GO) run ./tests/bench -stack -rounds 10 -page $(PAGES)/stack.md

@@ -36,7 +36,8 @@
 //
 // The guest is a user-mode Linux, which is slow at system calls and at packets, and the same to all servers. An empty call of the
 // guest (NULL) shows how much: what a server is asked takes that long at least. The client counts its calls and the time until each
-// answer (/proc/self/mountstats): what of that is more than as many empty calls is called the server's part of the time.
+// answer (/proc/self/mountstats): what of that is more than as many empty calls is called the server's part of the time, with its
+// disk's. (fio keeps 16 calls in flight, which wait for each other, too.)
 // Where a third or more of the time with Ganesha is Ganesha's part, Sheaf is to be at least 1.2 times as fast (a server that takes half as
 // long would be: 1/(1-1/6)); elsewhere never slower.
 package main

@@ -82,7 +82,7 @@ func parse(args []string, out io.Writer) (*options, error) {
 	return o, nil
 }
 
-// bench starts guest and servers, measures, and prints the report. When ctx ends it stops and takes everything away.
+// bench starts guest and servers, measures, and prints the report. When ctx ends it stops, prints what it has, and takes everything away.
 func (o *options) bench(ctx context.Context, out, progress io.Writer) (err error) {
 	some, err := o.chosen()
 	if err != nil {
@@ -116,7 +116,7 @@ func (o *options) bench(ctx context.Context, out, progress io.Writer) (err error
 	}
 	defer g.Stop()
 	defer context.AfterFunc(ctx, g.Stop)() // what is asked of it then is an error
-	r := &report{options: o, cells: map[[2]string]*cell{}, null: map[string]time.Duration{}}
+	r := &report{options: o, cells: map[[2]string]*cell{}, null: map[string]time.Duration{}, load: load()}
 	servers, err := o.start(dir, r, progress)
 	defer func() {
 		for _, s := range servers {
@@ -127,11 +127,9 @@ func (o *options) bench(ctx context.Context, out, progress io.Writer) (err error
 		return err
 	}
 	m := &measurement{options: o, guest: g, shared: shared, tree: tree, report: r, progress: progress}
-	if err := m.all(ctx, some, servers); err != nil {
-		return err
-	}
-	r.print(out, some, servers)
-	return r.failure()
+	err = m.all(ctx, some, servers)
+	r.print(out, some, servers) // what there is, if it was stopped
+	return errors.Join(err, r.failure())
 }
 
 // guestMem is the guest's memory in MB: what fio reads and writes, and a tree of files, fit twice.

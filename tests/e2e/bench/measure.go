@@ -50,8 +50,11 @@ func (m *measurement) all(ctx context.Context, some []workload, servers []*serve
 				if c.err != nil { // it is not asked for it again
 					continue
 				}
-				if c.err = m.one(w, s, c); c.err != nil {
-					c.err = fmt.Errorf("%s on %s: %w", w.name, s.name, c.err)
+				if err := m.one(w, s, c); err != nil {
+					if ctx.Err() != nil { // the guest was stopped under it
+						return ctx.Err()
+					}
+					c.err = fmt.Errorf("%s on %s: %w", w.name, s.name, err)
 					fmt.Fprintln(m.progress, c.err)
 					continue
 				}

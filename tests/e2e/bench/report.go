@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +22,17 @@ type report struct {
 	cells   map[[2]string]*cell
 	null    map[string]time.Duration // an empty call of the guest, by server; the least of the rounds' medians
 	missing []error                  // servers that did not start
+	load    string                   // average of the last minute, at the start
+}
+
+// load is how many wait for a processor or the disk, on average of the last minute.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err.Error()
+	}
+	last, _, _ := strings.Cut(string(text), " ")
+	return last
 }
 
 // cell is one workload on one server, by round.
@@ -85,8 +98,20 @@ func (c *cell) part(null time.Duration) float64 {
 	return median(parts)
 }
 
+// says is what the page says above the figures.
+const says = `# By a Linux client in a guest
+
+PHP along an include path, git clone, tar, grep -r, rm -rf and fio through the NFS client of a real kernel, beside NFS-Ganesha over one
+directory and mergerfs over eight under another Ganesha; Sheaf over eight. What is measured, and what the columns say: tests/e2e/bench/doc.go.
+Written by
+
+    make -s bench-guest >contrib/bench/guest.md
+
+`
+
 // print writes the report as Markdown.
 func (r *report) print(w io.Writer, some []workload, servers []*server) {
+	fmt.Fprintf(w, "%son %d processors, load average %s at the start and %s at the end: on a busy machine a time may be two or three times another.\n", says, runtime.NumCPU(), r.load, load())
 	fmt.Fprintf(w, "%d rounds; %d files in the tree, %d includes in %d directories; mounted with `%s`.\n", r.rounds, r.files, includes, includeDirs,
 		strings.ReplaceAll(mountOptions, ",port=%d,mountport=%d,mountproto=tcp", ""))
 	fmt.Fprintf(w, "An empty call of the guest takes, in µs:")
@@ -110,8 +135,12 @@ func (r *report) print(w io.Writer, some []workload, servers []*server) {
 
 func (r *report) row(w io.Writer, l workload, name string) {
 	c := r.at(l.name, name)
-	if c.err != nil || len(c.took) == 0 {
+	switch {
+	case c.err != nil:
 		fmt.Fprintf(w, "| %s | %s | failed | | | | | |\n", l.name, name)
+		return
+	case len(c.took) == 0:
+		fmt.Fprintf(w, "| %s | %s | not measured | | | | | |\n", l.name, name)
 		return
 	}
 	fmt.Fprintf(w, "| %s | %s | %.3f [%.3f … %.3f] | %.4g %s | %s | %.3f | %d | %.0f %% |\n", l.name, name,
