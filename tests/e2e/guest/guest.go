@@ -297,6 +297,15 @@ func (g *Guest) do(limit time.Duration, script string) (string, int, error) {
 		return "", 0, err
 	}
 	defer conn.Close()
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // a guest that is gone says nothing more
+		select {
+		case <-g.exited:
+			conn.Close()
+		case <-done:
+		}
+	}()
 	// The agent keeps the limit; this one is for a guest that is gone or stuck.
 	_ = conn.SetDeadline(time.Now().Add(limit + 15*time.Second))
 	in := bufio.NewReader(conn)
