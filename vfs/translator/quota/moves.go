@@ -203,6 +203,7 @@ func (b *book) crossed(c *crossing, moved bool) {
 		for _, w := range b.walks {
 			w.again = true
 		}
+		b.doubted = true  // what callers had in hand meanwhile may be off by an object
 		if c.sum.linked { // whether a file of it has a name where it was is not known
 			b.want()
 		}
