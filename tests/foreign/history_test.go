@@ -35,6 +35,7 @@ type read struct {
 // history is what was done and told.
 type history struct {
 	writes map[fact][]write // by Start
+	times  map[fact][]span  // of writes
 	spans  map[told][]span
 	reads  []read
 }
@@ -53,15 +54,16 @@ type span struct{ from, over, own int64 }
 const never = int64(1) << 62
 
 func newHistory(writes []write, reads []read) *history {
-	h := &history{writes: map[fact][]write{}, spans: map[told][]span{}, reads: reads}
+	h := &history{writes: map[fact][]write{}, times: map[fact][]span{}, spans: map[told][]span{}, reads: reads}
 	for _, w := range writes {
 		h.writes[w.Fact] = append(h.writes[w.Fact], w)
 	}
 	for _, ws := range h.writes {
 		sort.SliceStable(ws, func(i, j int) bool { return ws[i].Start < ws[j].Start })
 		for i, w := range ws {
-			k := told{w.Fact, w.Value}
-			h.spans[k] = append(h.spans[k], spanOf(ws, i))
+			k, s := told{w.Fact, w.Value}, spanOf(ws, i)
+			h.spans[k] = append(h.spans[k], s)
+			h.times[w.Fact] = append(h.times[w.Fact], s)
 		}
 	}
 	slices.SortFunc(h.reads, func(a, b read) int { return int(a.Start - b.Start) })
@@ -74,11 +76,13 @@ func newHistory(writes []write, reads []read) *history {
 // A name and the attributes of what it means are known from different times, each within the bound: what has the name no
 // more may have got its attributes later, under another.
 func (h *history) age(r *read, bound time.Duration) (age time.Duration, ok bool, why string) {
-	age, ok, why = h.ageOf(r)
+	if age, ok, why = h.ageOf(r); ok && age == 0 {
+		return age, ok, why
+	}
 	name, field, _ := strings.Cut(string(r.Fact), " ")
-	ws := h.writes[fact(name+" "+objectOf)]
-	for i, w := range ws {
-		s := spanOf(ws, i)
+	of := fact(name + " " + objectOf)
+	for i, w := range h.writes[of] {
+		s := h.times[of][i]
 		if w.Value == 0 || s.from > r.End || r.Start-s.over > int64(bound) {
 			continue
 		}

@@ -438,8 +438,12 @@ func (u *Union) notePresent(ctx context.Context, d *node, at place, mine []sight
 	if has, dirs := u.stands(d, at.name, away); dirs && allDirs(mine) {
 		fresh.vols |= has
 	}
-	if o := d.names.byName[at.name]; o == nil || o.vols != fresh.vols || o.phys != at.phys {
+	o := d.names.byName[at.name]
+	if o == nil || o.vols != fresh.vols || o.phys != at.phys {
 		u.foundChanged(d)
+	}
+	if o == nil && n.isDir() {
+		d.names.counted = false // of a paged table: its row may count already
 	}
 	moved := u.upsert(d, &fresh)
 	u.askedName(d, at.name, asked)

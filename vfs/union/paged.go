@@ -88,7 +88,7 @@ func (u *Union) pageOut(d *node) {
 	t.paged, t.large, t.dirs, t.counted = true, true, old.dirs, true
 	t.asOf, t.since, t.unsure = old.asOf, old.since, old.unsure
 	charged := u.install(d, t)
-	d.rows.mirrored = false
+	d.rows.mirrored, d.rows.stood = false, 0
 	u.memory.Add(-charged)
 	u.stats.paged.Add(1)
 }
@@ -379,7 +379,10 @@ func (u *Union) recallPaged(ctx context.Context, d *node, m *members, set volset
 		c := d.copyOn(v)
 		c.version, c.own = stats[i].Version(), false
 	}
-	u.memory.Add(-u.install(d, t))
+	carryPending(d, t)
+	t.unsure, r.stood = set, 0 // unless nothing was doubted since it was begun; what was brought into memory is not there any more
+	charged := u.install(d, t)
+	u.memory.Add(t.charge() - charged)
 	u.stats.revalidated.Add(1)
 	u.stats.paged.Add(1)
 	u.askedNames(d, asOf)
@@ -391,6 +394,23 @@ func (u *Union) recallPaged(ctx context.Context, d *node, m *members, set volset
 		u.accountRead(d, set, stats, since)
 	}
 	return true, nil
+}
+
+// carryPending brings into t, which takes the place of d's table, the names that memory alone knows of: they were looked up since the
+// rows were read (G1). What is behind and not in the table stays so: it is not there. None are being written. Needs d.mu.
+func carryPending(d *node, t *names) {
+	if d.names == nil {
+		return
+	}
+	for name := range d.rows.behind {
+		e := d.names.byName[name]
+		if e != nil {
+			t.admit(e)
+		}
+		if e == nil || e.typ == vfs.Directory {
+			t.counted = false // the rows that were counted may have it, or not
+		}
+	}
 }
 
 // manyRows reports whether the rows of d are more than memory is to hold, and such that its table can be paged. All are looked at if the

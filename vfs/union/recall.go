@@ -242,6 +242,7 @@ func (u *Union) recallAll(d *node, m *members, set volset, stats []volume.Stat, 
 		c := d.copyOn(v)
 		c.version, c.own = stats[i].Version(), false
 	}
+	t.unsure = set // unless nothing was doubted since it was begun
 	before := u.install(d, t)
 	u.stats.revalidated.Add(1)
 	d.rows.mirrored = true

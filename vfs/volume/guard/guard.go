@@ -137,6 +137,8 @@ type Volume struct {
 	caps    volume.Caps
 	marker  volume.Marker
 	probes  []*probe // under way, the newest last
+	// stalling is the gate that stall is about to take the place of: all are being told that it is Stalled. Nil: none, or it answered meanwhile.
+	stalling *gate
 }
 
 // gate is what stands between callers and the host during one State.

@@ -55,16 +55,15 @@ func (g *Volume) stall(o *opening, proved int64, reason string) {
 		return
 	}
 	next := old.restated(volume.Stalled, reason)
+	g.stalling = old
 	g.news.tell(next.state)
 	g.mu.Unlock()
 	g.news.wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case g.gate.Load() != old: // and all were told of what it is since
-		return
-	case o.proved.Load() != proved:
-		g.news.tell(old.state)
+	answered := g.stalling != old
+	g.stalling = nil
+	if answered || g.gate.Load() != old { // and all were told of what it is since
 		return
 	}
 	g.gate.Store(next)
@@ -79,10 +78,14 @@ func (g *Volume) answers(o *opening, at int64) {
 	o.proved.Store(max(o.proved.Load(), at))
 	old := g.gate.Load()
 	back := g.current == o && old.state.Health == volume.Stalled
-	if back {
+	switch {
+	case back:
 		next := old.restated(volume.Online, "")
 		g.gate.Store(next)
 		g.news.tell(next.state)
+	case g.current == o && g.stalling == old: // others think it is Stalled, or will in a moment
+		g.stalling = nil
+		g.news.tell(old.state)
 	}
 	g.mu.Unlock()
 	if back {
