@@ -35,21 +35,21 @@ func TestLookedUpWhilePaged(t *testing.T) {
 	}
 	listed := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		for i := 0; i < n; {
-			select {
-			case <-listed:
-				return
-			default:
-			}
-			if !recalling() {
+	for w := range 4 {
+		wg.Go(func() {
+			for !recalling() {
 				runtime.Gosched()
-				continue
 			}
-			s.look(t, d, largeName(i), vfs.OK)
-			i++
-		}
-	})
+			for i := w; i < n; i += 4 {
+				select {
+				case <-listed:
+					return
+				default:
+					s.look(t, d, largeName(i), vfs.OK)
+				}
+			}
+		})
+	}
 	if got := s.list(t, d); len(got) != n {
 		t.Errorf("%d of %d names are listed", len(got), n)
 	}
